@@ -403,10 +403,10 @@ def scanned_years(_: Parts) -> ScannedYears:
 
 
 @once
-def day_file_scans(_: Parts) -> DayFileScans:
+def day_file_scans(parts: Parts) -> DayFileScans:
     from marketpipe.storage.infrastructure.inventory.day_file_scans import DayFileScans
 
-    return DayFileScans()
+    return DayFileScans(disk=parts.machine.disk)
 
 
 @once

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint
 from marketpipe.shared_kernel.domain.store_inventory import RecordedVersion, StoreInventory
@@ -15,6 +15,7 @@ from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradingDate
+from marketpipe.shared_kernel.infrastructure.machine.machine import HERE, Machine
 from marketpipe.storage.infrastructure.day_versions import file_mark
 from marketpipe.storage.infrastructure.inventory.file_inventory import FileInventory
 from marketpipe.storage.infrastructure.parquet_files import ParquetWriter, sha256
@@ -57,10 +58,12 @@ class Harness(Protocol):
 class OnDisk:
     root: Path
     _recorded: dict[SymbolDay, RecordedVersion] = field(factory=dict)
+    machine: Machine = HERE
+    """That of the inventory."""
 
     @property
     def inventory(self) -> FileInventory:
-        return FileInventory(self.on_disk.layout)
+        return FileInventory(evolve(self.on_disk.layout, machine=self.machine))
 
     @property
     def on_disk(self) -> StoreOnDisk:

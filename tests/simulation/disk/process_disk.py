@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from marketpipe.shared_kernel.infrastructure.machine.disk import FoundEntry
 from tests.simulation.disk.descriptors import WRITES, AnyPath, Buffer, Descriptors, Opened, text_of
 from tests.simulation.disk.entries import Entry, Listing
 from tests.simulation.disk.inodes import Change, Inode, Place, error, is_within
@@ -133,6 +134,13 @@ class ProcessDisk(Descriptors):
             return self.stat(name, dir_fd=number, follow_symlinks=follow)
 
         return Listing([Entry(name, f"{above}{name}", inode, status) for name, inode in self._disk.in_order(folder)])
+
+    def files_in(self, folder: str, /) -> list[FoundEntry]:
+        try:
+            with self.scandir(folder) as entries:
+                return [_described(entry) for entry in entries]
+        except FileNotFoundError:
+            return []
 
     # Names
 
@@ -358,3 +366,11 @@ def _refuse_to_replace(replaced: Inode, moved: Inode, here: Place) -> None:
         raise error(errno.EISDIR)
     if replaced.entries:
         raise error(errno.ENOTEMPTY)
+
+
+def _described(entry: Entry) -> FoundEntry:
+    try:
+        found = entry.stat()
+    except FileNotFoundError:  # a link that leads nowhere
+        return entry.name, None, None
+    return entry.name, found.st_size if stat.S_ISREG(found.st_mode) else None, found.st_mtime_ns

@@ -117,9 +117,9 @@ def sha256(content: bytes | pa.Buffer) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def read_bars(path: Path) -> pa.Table:
+def read_bars(path: Path, disk: Disk = REAL_DISK) -> pa.Table:
     """Return every column of a file of bars."""
-    return checked_bars(read_rows(path), path)
+    return checked_bars(read_rows(path, disk), path)
 
 
 def content_of(path: str, disk: Disk = REAL_DISK) -> pa.Buffer | None:
@@ -182,6 +182,15 @@ def read_file(path: Path | str, disk: Disk = REAL_DISK) -> tuple[bytes, os.stat_
     except OSError as error:
         error.filename = str(path)
         raise
+    finally:
+        disk.close(descriptor)
+
+
+def end_of_file(path: str, size: int, disk: Disk = REAL_DISK) -> bytes:
+    """Return the last bytes of a file, as many or all that it has. Raises ``OSError``."""
+    descriptor = disk.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        return disk.pread(descriptor, size, max(0, disk.fstat(descriptor).st_size - size))
     finally:
         disk.close(descriptor)
 

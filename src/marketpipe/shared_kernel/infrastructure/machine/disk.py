@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 AnyPath = str | os.PathLike[str]
 Buffer = bytes | bytearray | memoryview
+FoundEntry = tuple[str, Any, Any]
+"""The name, the size and the modification time of what is in a folder; the size is None of what is no file."""
 NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EBADF, errno.ELOOP})
 """The errors of a path that leads nowhere. Of any other error nothing can be concluded."""
 WILD: Final = re.compile(r"[*?[]")
@@ -74,6 +76,9 @@ class Disk(Protocol):
 
     def begin_to_store(self, fd: int, /) -> None:
         """Ask the system to write the pages of a file now, without waiting for it. Nothing is durable by this."""
+
+    def files_in(self, folder: str, /) -> list[FoundEntry]:
+        """Return what is in a folder, in no order; links are followed. For folders of many files."""
 
     def opened(self, path: str, /) -> pa.NativeFile:
         """Open a whole file for Arrow."""
@@ -172,10 +177,13 @@ def remove_tree(disk: Disk, folder: AnyPath) -> None:
         disk.rmdir(folder)
 
 
-def walk(disk: Disk, folder: AnyPath) -> Iterator[tuple[str, list[str], list[str]]]:
+def walk(
+    disk: Disk, folder: AnyPath, on_error: Callable[[OSError], object] = lambda _: None
+) -> Iterator[tuple[str, list[str], list[str]]]:
     """Yield each folder with the names of its folders and of all else, from the top. No link is followed.
 
-    A folder that cannot be listed is left out. What is removed from the names of folders is not walked.
+    ``on_error`` is called for a folder that cannot be listed, and which is left out. What is removed from the names of
+    folders is not walked.
     """
     top, folders, files, links = os.fspath(folder), list[str](), list[str](), set[str]()
     try:
@@ -184,12 +192,13 @@ def walk(disk: Disk, folder: AnyPath) -> Iterator[tuple[str, list[str], list[str
                 (folders if _leads_to_a_folder(entry) else files).append(entry.name)
                 if entry.is_symlink():
                     links.add(entry.name)
-    except OSError:
+    except OSError as error:
+        on_error(error)
         return
     yield top, folders, files
     for name in folders:
         if name not in links:
-            yield from walk(disk, os.path.join(top, name))
+            yield from walk(disk, os.path.join(top, name), on_error)
 
 
 def _leads_to_a_folder(entry: Entry) -> bool:

@@ -6,11 +6,13 @@ import errno
 import fcntl
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
+from functools import cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Never
 
-from marketpipe.shared_kernel.infrastructure.machine.disk import AnyPath, Disk, Entry
+from marketpipe.shared_kernel.infrastructure.machine.disk import AnyPath, Disk, Entry, FoundEntry
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,6 +54,19 @@ def _begin_to_store(descriptor: int) -> None:
 def _has_no_attributes(path: AnyPath, *_: object, **__: object) -> Never:
     """Stand in for the functions of extended attributes, which macOS has not in Python."""
     raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP), os.fspath(path))
+
+
+@cache
+def _finder() -> Callable[[str], list[FoundEntry]]:
+    from pyarrow import fs  # here, as below
+
+    local, described = fs.LocalFileSystem(), attrgetter("base_name", "size", "mtime_ns")
+    return lambda folder: [*map(described, local.get_file_info(fs.FileSelector(folder, allow_not_found=True)))]
+
+
+def _files_in(folder: str) -> list[FoundEntry]:
+    """Let Arrow examine them: it needs no lock of the interpreter, and makes no object for each time, as ``stat``."""
+    return _finder()(folder)
 
 
 def _opened(path: str) -> pa.NativeFile:
@@ -96,6 +111,7 @@ class RealDisk:
     flock = staticmethod(fcntl.flock)
     exchange = staticmethod(exchange_folders)
     begin_to_store = staticmethod(_begin_to_store)
+    files_in = staticmethod(_files_in)
     opened = staticmethod(_opened)
     mapped = staticmethod(_mapped)
 

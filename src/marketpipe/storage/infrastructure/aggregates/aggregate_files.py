@@ -7,7 +7,6 @@ plan and the coverage report all use it. If a fingerprint differs, the digests i
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
@@ -24,6 +23,7 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, SCHEMA_VERSION
+from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, lexists
 from marketpipe.storage.domain.data_partition import MonthPartition, day_file
 from marketpipe.storage.domain.storage_metadata import (
     AggregationReport,
@@ -48,8 +48,8 @@ from marketpipe.storage.infrastructure.parquet_files import (
     ParquetWriter,
     checked_bars,
     file_in,
-    open_file,
     read_bars,
+    read_file,
 )
 from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles, FileGroup
 from marketpipe.storage.infrastructure.store_layout import (
@@ -214,7 +214,7 @@ class AggregateFiles:
         file = item.file
         bars = pa.concat_tables([made[month][file.timeframe] for month in item.changed])
         if len(item.changed) < len(item.sources):
-            bars = pa.concat_tables([_bars_to_keep(item), bars]).sort_by("timestamp")
+            bars = pa.concat_tables([_bars_to_keep(item, self._layout.disk), bars]).sort_by("timestamp")
         return self._writer.encode_aggregate(bars, self._metadata_of(item))
 
     def _copied(self, item: StaleAggregate, bars: Mapping[MonthPartition, pa.Table], minutes: YearFreshness) -> bytes:
@@ -231,8 +231,9 @@ class AggregateFiles:
         for file in published:
             for form in COPY_FORMATS if file.is_copy else ():
                 path = self._layout.copy(file.months[0], form)
-                if path != file.path and os.path.lexists(path):
-                    self._files.remove(Path(path))
+                with suppress(OSError):  # what cannot be examined stays
+                    if path != file.path and lexists(self._layout.disk, path):
+                        self._files.remove(Path(path))
 
 
 def _add_to(group: FileGroup, added: list[AggregateFile], made: MadeFile) -> None:
@@ -253,11 +254,11 @@ def _readable(
     return bars
 
 
-def _bars_to_keep(item: StaleAggregate) -> pa.Table:
+def _bars_to_keep(item: StaleAggregate, disk: Disk) -> pa.Table:
     """Return the daily bars of unchanged months, and of months whose minutes are gone: nothing can rebuild those."""
     import pyarrow.compute as pc  # here: it takes 40 ms, and commands that only examine files do without it
 
-    daily = read_bars(Path(item.file.path)).select(BAR_SCHEMA.names)
+    daily = read_bars(Path(item.file.path), disk).select(BAR_SCHEMA.names)
     changed = pa.array([month.month for month in item.changed], pa.int64())
     # midnight in New York is on the same date in UTC, so the month of the UTC time is the month of the trading date
     return daily.filter(pc.invert(pc.is_in(pc.month(daily["timestamp"]), changed)))
@@ -335,13 +336,14 @@ class YearFreshness:
                 tuple(layout.copy(month, form) for form in COPY_FORMATS),
                 None if self._stored is None else self._stored.get(month, NOT_IN_MEMORY),
                 self._identity,
+                layout.disk,
             )
             for month in self._year
         }
 
     def is_fresh(self, file: AggregateFile) -> bool:
         """Return whether the file was made from just these day files, without opening any. Raises ``StorageError``."""
-        return modified_ns(file.path) == self.fingerprint(file)
+        return modified_ns(file.path, self._layout.disk) == self.fingerprint(file)
 
     def stale(self, files: Iterable[AggregateFile], refuse: Callable[[str, None], object]) -> Iterator[StaleAggregate]:
         """Yield the files that must be rebuilt, missing and damaged ones too. Raises ``StorageError``.
@@ -361,7 +363,7 @@ class YearFreshness:
                 yield found
             elif found is not None and self._stored is None:
                 with suppress(OSError):
-                    os.utime(file.path, ns=(found.fingerprint, found.fingerprint))
+                    self._layout.disk.utime(file.path, ns=(found.fingerprint, found.fingerprint))
 
     def fingerprint(self, file: AggregateFile) -> int:
         """Return the modification time, in nanoseconds, that a fresh file has. Raises ``StorageError``."""
@@ -387,7 +389,7 @@ class YearFreshness:
         return self._months[month].rows
 
     def _compare(self, file: AggregateFile) -> StaleAggregate:
-        recorded, identity = _recorded_in(file)
+        recorded, identity = _recorded_in(file, self._layout.disk)
         auction = None if file.timeframe.is_intraday else self._closing_auction
         now = {str(month): sources_of_days(self._months[month].digests, auction) for month in file.months}
         return StaleAggregate(file, recorded, {**recorded, **now}, self.fingerprint(file), identity)
@@ -420,27 +422,26 @@ class StaleAggregate:
             yield from (TradingDate(day) for day in dates if day is not None)
 
 
-def _recorded_in(file: AggregateFile) -> tuple[Sources, DatasetIdentity | None]:
+def _recorded_in(file: AggregateFile, disk: Disk) -> tuple[Sources, DatasetIdentity | None]:
     """Return what a file was made from, and its dataset; nothing for a missing or damaged file, which is rebuilt."""
-    if modified_ns(file.path) is None:
+    if modified_ns(file.path, disk) is None:
         return {}, None
-    return _recorded_in_copy(file) if file.is_copy else _recorded_in_aggregate(file.path)
+    return _recorded_in_copy(file, disk) if file.is_copy else _recorded_in_aggregate(file.path, disk)
 
 
-def _recorded_in_aggregate(aggregate: str) -> tuple[Sources, DatasetIdentity | None]:
+def _recorded_in_aggregate(aggregate: str, disk: Disk) -> tuple[Sources, DatasetIdentity | None]:
     try:
-        with open_file(aggregate) as opened:
-            content, is_invalid = opened.read(), os.fstat(opened.fileno()).st_mtime_ns == INVALID
+        content, status = read_file(aggregate, disk)
         rows, metadata = file_in(content, aggregate, columns=True)  # behind an intact footer it may be damaged
         checked_bars(rows, aggregate)
-        return {} if is_invalid else sources_in(metadata), identity_in(metadata)
+        return {} if status.st_mtime_ns == INVALID else sources_in(metadata), identity_in(metadata)
     except (OSError, PartitionUnreadableError):
         return {}, None
 
 
-def _recorded_in_copy(file: AggregateFile) -> tuple[Sources, DatasetIdentity | None]:
+def _recorded_in_copy(file: AggregateFile, disk: Disk) -> tuple[Sources, DatasetIdentity | None]:
     try:
-        if (copy := ReadCopy.open(file.path)) is None or modified_ns(file.path) == INVALID:
+        if (copy := ReadCopy.open(file.path, disk=disk)) is None or modified_ns(file.path, disk) == INVALID:
             return {}, None
         copy.intact_bars()
         return dict(copy.sources) if copy.is_of(file.months[0]) else {}, identity_in(copy.metadata)

@@ -46,7 +46,7 @@ BARS_BETWEEN_RELEASES: Final = 100_000
 Year = tuple[Symbol, int]
 
 
-@define(eq=False, slots=False)
+@define(eq=False)
 class _Batch:
     """What one batch has stored of which nothing was made yet, by symbol and year; and what was made of the rest."""
 

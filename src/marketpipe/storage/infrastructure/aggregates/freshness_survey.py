@@ -15,6 +15,8 @@ from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, walk
+from marketpipe.shared_kernel.infrastructure.machine.real_disk import REAL_DISK
 from marketpipe.storage.domain.store_survey import CopyFiles, TimeframeFreshness
 from marketpipe.storage.infrastructure.aggregates.aggregate_files import (
     YearFreshness,
@@ -65,29 +67,29 @@ class FreshnessSurvey:
     def _condition(self, freshness: YearFreshness, file: AggregateFile) -> str:
         """Return that of a file; of a read copy that of all forms together, as one that is fresh is read in any."""
         if not file.is_copy:
-            return _condition(freshness, file)
+            return _condition(freshness, file, self._layout.disk)
         paths = (self._layout.copy(file.months[0], form) for form in COPY_FORMATS)
-        found = {_condition(freshness, evolve(file, path=path)) for path in paths}
+        found = {_condition(freshness, evolve(file, path=path), self._layout.disk) for path in paths}
         return next(condition for condition in (FRESH, STALE, UNREADABLE, ABSENT) if condition in found)
 
 
-def _condition(freshness: YearFreshness, file: AggregateFile) -> str:
+def _condition(freshness: YearFreshness, file: AggregateFile, disk: Disk) -> str:
     try:
-        if modified_ns(file.path) is None:
+        if modified_ns(file.path, disk) is None:
             return ABSENT
         return FRESH if freshness.is_fresh(file) else STALE
     except StorageError:
         return UNREADABLE
 
 
-def copy_files(folder: Path, configured: str) -> CopyFiles:
+def copy_files(folder: Path, configured: str, disk: Disk = REAL_DISK) -> CopyFiles:
     """Return which read copies lie in their folder; those that cannot be examined are left out."""
     numbers, size = Counter[str](), 0
-    for within, _, names in os.walk(folder):
+    for within, _, names in walk(disk, folder):
         for name in names if "year=" in within else ():
             form = name.rpartition(".")[2]
             if form in COPY_FORMATS:
                 with suppress(OSError):  # removed meanwhile
-                    size += os.stat(f"{within}/{name}").st_size
+                    size += disk.stat(f"{within}/{name}").st_size
                     numbers[form] += 1
     return CopyFiles(configured, os.path.abspath(folder), dict(sorted(numbers.items())), size)

@@ -14,6 +14,8 @@ from attrs import define, field, frozen
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, VersionMark
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
+from marketpipe.shared_kernel.infrastructure.machine.disk import Disk
+from marketpipe.shared_kernel.infrastructure.machine.real_disk import REAL_DISK
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.integrity import REPAIRED_BY
 from marketpipe.storage.domain.storage_metadata import day_digests, sources_in
@@ -68,7 +70,7 @@ Stored = Mapping[MonthPartition, MonthInMemory]
 """Months of one symbol and year."""
 
 
-@define(slots=False, eq=False)
+@define(eq=False)
 class DayFilesOfMonth:
     """The day files of a month: scanned when they are first needed, read when they are first needed, each once."""
 
@@ -83,11 +85,12 @@ class DayFilesOfMonth:
 
     identity: DatasetIdentity | None = None
     """The dataset that a copy must be of; None: it may be of any."""
+    disk: Disk = REAL_DISK
 
     @cached_property
     def day_files(self) -> list[DayFile]:
         """Scan the folder. Raises ``StorageError``."""
-        found = scan_day_files(self.folder)
+        found = scan_day_files(self.folder, self.disk)
         for name, size, _ in found:
             if size < 0:
                 kind = "a broken link" if size == GONE else "not a file"
@@ -109,7 +112,7 @@ class DayFilesOfMonth:
             return self._copy[0].sources[str(self.month)]
         if (
             self.digest_source
-            and modified_ns(self.digest_source) == self.fingerprint
+            and modified_ns(self.digest_source, self.disk) == self.fingerprint
             and (found := self._digests_in(self.digest_source))
         ):
             return found
@@ -142,15 +145,18 @@ class DayFilesOfMonth:
         """A fresh copy and its bars, which were compared with their digest: they go into files that last."""
         for path in self.copies:
             with suppress(PartitionUnreadableError):
-                if modified_ns(path) == self.fingerprint and (copy := ReadCopy.open(path)) is not None:
+                if self._is_fresh(path) and (copy := ReadCopy.open(path, disk=self.disk)) is not None:
                     bars = copy.intact_bars()
-                    if modified_ns(path) == self.fingerprint and copy.is_of(self.month, self.identity):
+                    if self._is_fresh(path) and copy.is_of(self.month, self.identity):
                         return copy, bars
         return None
 
+    def _is_fresh(self, path: str) -> bool:
+        return modified_ns(path, self.disk) == self.fingerprint
+
     def _digests_in(self, aggregate: str) -> str | None:
         try:
-            return sources_in(read_metadata(Path(aggregate))).get(str(self.month))
+            return sources_in(read_metadata(Path(aggregate), self.disk)).get(str(self.month))
         except PartitionUnreadableError:
             return None
 
@@ -158,5 +164,5 @@ class DayFilesOfMonth:
     def _contents(self) -> Mapping[str, pa.Buffer]:
         year, month = self.month.year, self.month.month
         names = (name for name, _, _ in self.day_files if date_of(year, month, name))  # no foreign day=99.parquet
-        found = ((name, content_of(f"{self.folder}/{name}")) for name in names)
+        found = ((name, content_of(f"{self.folder}/{name}", self.disk)) for name in names)
         return {name: content for name, content in found if content is not None}

@@ -8,11 +8,10 @@ and a digest of its bars, by which ``verify`` and aggregation know that they are
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import date
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import accumulate
 from typing import Final
 
@@ -24,6 +23,8 @@ from attrs import field, frozen
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.domain.store_inventory import NO_MAPPING, DatasetIdentity
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
+from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, is_folder
+from marketpipe.shared_kernel.infrastructure.machine.real_disk import REAL_DISK
 from marketpipe.shared_kernel.infrastructure.new_york_days import day_numbers
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.storage_metadata import PREFIX, days_in, identity_in, sources_in
@@ -39,6 +40,7 @@ from marketpipe.storage.infrastructure.parquet_files import (
     checked_bars,
     content_of,
     decoding,
+    end_of_file,
     file_status,
     refuse_special,
     times_of,
@@ -110,14 +112,14 @@ class ReadCopy:
     is_mapped: bool
 
     @classmethod
-    def open(cls, path: str, *, mapped: bool = True) -> ReadCopy | None:
+    def open(cls, path: str, *, mapped: bool = True, disk: Disk = REAL_DISK) -> ReadCopy | None:
         """Open a copy; None if it does not exist. ``mapped``: of an Arrow file nothing is read before it is used."""
         with decoding(path):
             if not path.endswith(f".{ARROW}"):
-                return None if (content := content_of(path)) is None else cls.of(content, path)
+                return None if (content := content_of(path, disk)) is None else cls.of(content, path)
             try:
-                refuse_special(path)
-                content = (pa.memory_map(path) if mapped else pa.OSFile(path)).read_buffer()
+                refuse_special(path, disk)
+                content = disk.mapped(path) if mapped else disk.opened(path).read_buffer()
                 return cls._of_arrow(content, path, is_mapped=mapped)
             except (FileNotFoundError, NotADirectoryError):
                 return None
@@ -236,7 +238,7 @@ class OpenedCopies:
         if found is not None and found[0] == status and found[1] == copy.identity:
             return found[2]
         opened = copy.opened_anew()
-        if opened is not None and status is not None and file_status(copy.path) == status:
+        if opened is not None and status is not None and file_status(copy.path, copy.disk) == status:
             self._keep(copy, status, opened)
         return opened
 
@@ -266,36 +268,37 @@ class FreshCopies:
         share one folder of copies. ``scanned`` finds the fingerprints of day files; without it they are scanned here.
         ``opened`` keeps what is opened.
         """
-        self._find_identity, self._opened = identity, opened
+        # Not a cached_property: those of Python 3.11 hold one lock of all copies while a file is read.
+        self._identity, self._opened = cache(identity), opened
         # Thousands of months pass through here: paths are text, and each folder is tested for links once.
         self._layout, self._examined = layout, set[str]()
         self._fingerprint = scanned or self._scanned
         self._data, self._copies = str(layout.data), str(layout.copies)
-        self._exist = os.path.isdir(layout.copies)
-
-    @cached_property
-    def _identity(self) -> DatasetIdentity | None:
-        return self._find_identity()
+        self._exist = False
+        with suppress(OSError):
+            self._exist = is_folder(layout.disk, layout.copies)
 
     def of(self, month: MonthPartition) -> FreshCopy | None:
         """Return the copy of a month; None if there is none, or a stale one. Raises ``StorageError``."""
         folder = month.folder if self._exist else ""
         for form in COPY_FORMATS if self._exist else ():
             path = f"{self._copies}/{folder}.{form}"
-            if (status := file_status(path)) is not None:
+            if (status := file_status(path, self._layout.disk)) is not None:
                 self._refuse_links(folder.rpartition("/")[0])
                 if status.modified_ns == self._fingerprint(month):
-                    return FreshCopy(month, path, status.modified_ns, self._identity, status, self._opened)
+                    return FreshCopy(
+                        month, path, status.modified_ns, self._identity(), status, self._opened, self._layout.disk
+                    )
         return None
 
     def _refuse_links(self, folder: str) -> None:
         if folder not in self._examined:
-            refuse_links(self._layout.copies, folder)
+            refuse_links(self._layout.copies, folder, self._layout.disk)
             self._examined.add(folder)
 
     def _scanned(self, month: MonthPartition) -> int | None:
         """Return the fingerprint of the month's day files; None if one of them is no file."""
-        found = scan_day_files(f"{self._data}/{month.folder}")
+        found = scan_day_files(f"{self._data}/{month.folder}", self._layout.disk)
         if any(size < 0 for _, size, _ in found):
             return None
         return fingerprint_of(described(month.month, found), newest([found]))
@@ -314,6 +317,7 @@ class FreshCopy:
     """That of the file when it was found fresh."""
     kept: OpenedCopies | None = field(default=None, repr=False, eq=False)
     """Keeps what is opened of many copies."""
+    disk: Disk = field(default=REAL_DISK, repr=False, eq=False)
 
     @property
     def is_arrow(self) -> bool:
@@ -328,13 +332,12 @@ class FreshCopy:
     def opened_anew(self, *, mapped: bool = True) -> ReadCopy | None:
         """Open it, as ``opened``, from its file."""
         try:
-            copy = ReadCopy.open(self.path, mapped=mapped)
+            copy = ReadCopy.open(self.path, mapped=mapped, disk=self.disk)
             # Its time is read again after it was opened: what has it before and after is what was opened.
-            if copy is None or modified_ns(self.path) != self.fingerprint or not copy.is_of(self.month, self.identity):
-                return None
+            is_still = copy is not None and modified_ns(self.path, self.disk) == self.fingerprint
+            return copy if is_still and copy is not None and copy.is_of(self.month, self.identity) else None
         except PartitionUnreadableError:
             return None
-        return copy
 
     def names_its_place(self) -> bool:
         """Return whether a copy in Parquet names this month and this dataset, without parsing its footer.
@@ -342,9 +345,7 @@ class FreshCopy:
         SQL reads thousands of them, and takes the symbol from the path.
         """
         try:
-            with open(self.path, "rb", buffering=0) as file:
-                end = os.fstat(file.fileno()).st_size
-                footer = os.pread(file.fileno(), FOOTER_BYTES, max(0, end - FOOTER_BYTES))
+            footer = end_of_file(self.path, FOOTER_BYTES, self.disk)
         except OSError:
             return False
         is_mapped = self.identity is not None and self.identity.asof != NO_MAPPING

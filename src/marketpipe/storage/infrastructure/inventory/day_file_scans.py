@@ -1,26 +1,25 @@
 """The day files of an open store as its readers find them again and again: what is as before is not worked out again.
 
-Every file is examined every time, so that one that was changed in place is seen. Arrow examines them: it needs no lock
-of the interpreter, so that several processors do, and makes no object for each time that Python's ``stat`` returns.
+Every file is examined every time, so that one that was changed in place is seen: by ``Disk.files_in``, without the lock
+of the interpreter, so that several processors do.
 """
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import date
 from functools import cached_property
 from itertools import count
-from operator import attrgetter
 from typing import Any, Final
 
 from attrs import field, frozen
-from pyarrow import fs
 
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, FoundEntry
+from marketpipe.shared_kernel.infrastructure.machine.real_disk import REAL_DISK
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import described, fingerprint_of, newest
 from marketpipe.storage.infrastructure.compacted.day_access import DAY_NAME
@@ -30,10 +29,6 @@ from marketpipe.storage.infrastructure.store_layout import DayFile, StoreLayout,
 
 MOST_KEPT: Final = 8192
 """Months. Of each about 5 kB are kept."""
-LOCAL: Final = fs.LocalFileSystem()
-Found = tuple[str, Any, Any]
-"""Name, size and modification time, as of ``DayFile``; the size is None of what is no file."""
-_described: Final = attrgetter("base_name", "size", "mtime_ns")
 
 
 @frozen(eq=False)
@@ -42,7 +37,7 @@ class MonthScan:
 
     number: int
     month: int
-    found: Sequence[Found] = field(repr=False)
+    found: Sequence[FoundEntry] = field(repr=False)
     inode: int
     is_damaged: bool = False
     """Whether there is a month file that cannot be read: its days are not among the day files."""
@@ -68,13 +63,13 @@ class MonthScan:
 class DayFileScans:
     """Scans folders of months, and keeps what it found to compare it with what it finds next. Threads may share it."""
 
-    def __init__(self, most: int = MOST_KEPT) -> None:
-        self._most, self._kept, self._numbers = most, dict[str, MonthScan](), count()
+    def __init__(self, most: int = MOST_KEPT, disk: Disk = REAL_DISK) -> None:
+        self._most, self._kept, self._numbers, self._disk = most, dict[str, MonthScan](), count(), disk
 
     def of(self, folder: str) -> MonthScan:
         """Return what a folder has now; nothing if there is none, or a link to one. Raises ``StorageError``."""
-        inode = _inode(folder)
-        found = None if inode is None else _found_in(folder)
+        inode = self._inode(folder)
+        found = None if inode is None else self._found_in(folder)
         if inode is None or found is None:
             return self._listed(folder)
         kept = self._kept.get(folder)
@@ -82,14 +77,14 @@ class DayFileScans:
             return kept
         are_day_files = _are_day_files(found)
         made = self._new(folder, found, inode) if are_day_files else self._listed(folder, found, inode)
-        if _inode(folder) != inode:  # a compaction has exchanged the folder
+        if self._inode(folder) != inode:  # a compaction has exchanged the folder
             return self._listed(folder)
         self._keep(folder, made)
         return made
 
-    def _listed(self, folder: str, found: Sequence[Found] = (), inode: int = 0) -> MonthScan:
+    def _listed(self, folder: str, found: Sequence[FoundEntry] = (), inode: int = 0) -> MonthScan:
         """Return what Python's scan finds. Without ``found`` it is not to be kept."""
-        day_files, is_damaged = scan_readable_days(folder)
+        day_files, is_damaged = scan_readable_days(folder, self._disk)
         return self._new(folder, found, inode, is_damaged, day_files)
 
     def _new(self, folder: str, *what: Any) -> MonthScan:
@@ -101,25 +96,23 @@ class DayFileScans:
                 del self._kept[next(iter(self._kept))]
         self._kept[folder] = made
 
+    def _inode(self, folder: str) -> int | None:
+        """Return that of a folder; None if there is none, or a link, or it may not be examined."""
+        try:
+            found = self._disk.lstat(folder)
+        except OSError:
+            return None
+        return found.st_ino if stat.S_ISDIR(found.st_mode) else None
 
-def _inode(folder: str) -> int | None:
-    """Return that of a folder; None if there is none, or a link, or it may not be examined."""
-    try:
-        found = os.lstat(folder)
-    except OSError:
-        return None
-    return found.st_ino if stat.S_ISDIR(found.st_mode) else None
-
-
-def _found_in(folder: str) -> list[Found] | None:
-    """Return what is in a folder, in no order; None if it may not be listed."""
-    try:
-        return [_described(file) for file in LOCAL.get_file_info(fs.FileSelector(folder, allow_not_found=True))]
-    except (OSError, ValueError):  # the latter of a name that is no text
-        return None
+    def _found_in(self, folder: str) -> Sequence[FoundEntry] | None:
+        """Return what is in a folder, in no order; None if it may not be listed."""
+        try:
+            return self._disk.files_in(folder)
+        except (OSError, ValueError):  # the latter of a name that is no text
+            return None
 
 
-def _are_day_files(found: Sequence[Found]) -> bool:
+def _are_day_files(found: Sequence[FoundEntry]) -> bool:
     """Return whether there are only files, and no month file among them."""
     return all(size is not None and name != MONTH_FILE for name, size, _ in found)
 
@@ -137,17 +130,19 @@ def year_folders(layout: StoreLayout, symbol: Symbol, first: date, last: date) -
             yield year, folders
 
 
+@frozen(eq=False)
 class RangeScan:
     """The day files of some symbols between two dates, both inclusive, at one moment: scanned once for all its users.
 
     The moment is that of the first question.
     """
 
-    def __init__(
-        self, scans: DayFileScans, layout: StoreLayout, symbols: Sequence[Symbol], first: TradingDate, last: TradingDate
-    ) -> None:
-        self._scans, self._layout = scans, layout
-        self._symbols, self._first, self._last = symbols, first, last
+    # A class with slots, whose cached properties hold no lock while a folder is scanned.
+    _scans: DayFileScans
+    _layout: StoreLayout
+    _symbols: Sequence[Symbol]
+    _first: TradingDate
+    _last: TradingDate
 
     def of(self, folder: str) -> MonthScan:
         """Return what the folder of a month had; one of other dates is scanned now."""
@@ -164,7 +159,7 @@ class RangeScan:
         folder = f"{self._layout.data}/{month.folder}"
         found = self.of(folder)
         if found.is_damaged:
-            scan_day_files(folder)  # raises what is wrong with it
+            scan_day_files(folder, self._layout.disk)  # raises what is wrong with it
             return None
         return found.fingerprint
 
@@ -184,4 +179,4 @@ class RangeScan:
     def _months(self) -> dict[str, MonthScan]:
         # By several threads if there are many: the interpreter's lock is not needed while Arrow examines files.
         folders = [folder for some in self._folders.values() for folder in some]
-        return dict(zip(folders, each(self._scans.of, folders), strict=True))
+        return dict(zip(folders, each(self._scans.of, folders, self._layout.machine), strict=True))

@@ -7,11 +7,13 @@ that rot under an unchanged time are found only by ``ParquetStoredFiles``, which
 from __future__ import annotations
 
 import os
+import stat
 from calendar import monthrange
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
+from functools import partial
 
 from marketpipe.shared_kernel.domain.store_inventory import (
     RecordedVersion,
@@ -20,6 +22,7 @@ from marketpipe.shared_kernel.domain.store_inventory import (
 )
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, read_all
 from marketpipe.storage.domain.data_partition import size_and_time_in
 from marketpipe.storage.infrastructure.aggregates.aggregate_files import (
     YearFreshness,
@@ -32,10 +35,7 @@ from marketpipe.storage.infrastructure.day_versions import (
     file_mark,
 )
 from marketpipe.storage.infrastructure.inventory.day_file_scans import year_folders
-from marketpipe.storage.infrastructure.parquet_files import (
-    open_file,
-    sha256,
-)
+from marketpipe.storage.infrastructure.parquet_files import sha256
 from marketpipe.storage.infrastructure.store_layout import (
     GONE,
     STRANGE,
@@ -55,14 +55,15 @@ class FileInventory:
         layout: StoreLayout,
         scanned: ScannedYears | None = None,
         closing_auction: Callable[[], int | None] = lambda: None,
-        scan: Callable[[str], tuple[Sequence[DayFile], bool]] = scan_readable_days,
+        scan: Callable[[str], tuple[Sequence[DayFile], bool]] | None = None,
     ) -> None:
         """``scanned`` receives the files that ``marks`` finds; they are those that ``scan`` returns of a folder,
-        and whether it has a damaged month file.
+        and whether it has a damaged month file. None: the folder is scanned.
 
         ``closing_auction`` is called if there are aggregates; it returns that of the daily bars which are fresh.
         """
-        self._scan = scan
+        self._disk = layout.disk
+        self._scan = scan or partial(scan_readable_days, disk=self._disk)
         self._layout, self._scanned, self._closing_auction = layout, scanned, closing_auction
 
     def dates(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> frozenset[TradingDate]:
@@ -90,7 +91,7 @@ class FileInventory:
         damaged = set[tuple[int, int]]()
         for day, folder, file in self._day_files(symbol, first.day, last.day, damaged):
             known = missing.pop(day, None)
-            found[day] = VersionCondition.UNRECORDED if known is None else _condition(folder, file, known)
+            found[day] = VersionCondition.UNRECORDED if known is None else _condition(folder, file, known, self._disk)
         for day in missing:
             is_damaged = (day.year, day.month) in damaged
             found[day] = VersionCondition.ALTERED if is_damaged else VersionCondition.GONE
@@ -104,7 +105,7 @@ class FileInventory:
         made = [timeframe for timeframe in self._layout.timeframes() if timeframe.is_aggregated]
         for year, wanted in years_between(self._layout, symbol, first, last) if made else ():
             files = aggregate_files(self._layout, year, wanted, made)
-            existing = [file for file in files if modified_ns(file.path) is not None]
+            existing = [file for file in files if modified_ns(file.path, self._disk) is not None]
             freshness = YearFreshness(self._layout, year, made, self._closing_auction() if existing else None)
             # A month with a file that cannot be read is passed over: that day has a verdict of its own.
             for stale in freshness.stale(existing, lambda _, __: None):
@@ -122,7 +123,7 @@ class FileInventory:
         """
         for year, folders in year_folders(self._layout, symbol, first, last):
             for month, folder in folders.items():
-                files, is_damaged = scan_readable_days(folder)
+                files, is_damaged = scan_readable_days(folder, self._disk)
                 if is_damaged:
                     damaged.add((year, month))
                 for file in files:
@@ -142,7 +143,7 @@ def _marks(year: int, month: int, day_files: Iterable[DayFile]) -> dict[date, Ve
     }
 
 
-def _condition(folder: str, file: DayFile, recorded: RecordedVersion) -> VersionCondition | None:
+def _condition(folder: str, file: DayFile, recorded: RecordedVersion, disk: Disk) -> VersionCondition | None:
     name, size, modified_ns = file
     if size == GONE:
         return VersionCondition.GONE
@@ -152,28 +153,32 @@ def _condition(folder: str, file: DayFile, recorded: RecordedVersion) -> Version
     if size == STRANGE or recorded_size not in (None, size):
         return VersionCondition.ALTERED
     try:
-        return None if _has_digest(f"{folder}/{name}", recorded.sha256, modified_us) else VersionCondition.ALTERED
+        is_same = _has_digest(f"{folder}/{name}", recorded.sha256, modified_us, disk)
+        return None if is_same else VersionCondition.ALTERED
     except FileNotFoundError:
         return VersionCondition.GONE
     except OSError:  # of one file: the others keep their verdicts, and an ingestion replaces this one
         return VersionCondition.ALTERED
 
 
-def _has_digest(path: str, digest: str, modified_us: int | None) -> bool:
+def _has_digest(path: str, digest: str, modified_us: int | None, disk: Disk) -> bool:
     """Return whether a file has the digest; if so it gets the time of its recorded mark back.
 
     So the next scan of a tree that was copied without times is quick again. ``modified_us`` is in microseconds since
     1970; None if it is unknown.
     """
     try:
-        with open_file(path) as file:
-            if sha256(file.read()) != digest:
-                return False
-            if modified_us is not None:
-                with suppress(OSError):  # as in a read-only store: each comparison is a slow one then, and as true
-                    os.utime(file.fileno(), ns=(modified_us * 1000, modified_us * 1000))
-            return True
+        opened = disk.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would be waited for for ever
     except FileNotFoundError:
-        if (found := read_day(path)) is None:
+        if (found := read_day(path, disk)) is None:
             raise
         return sha256(found.content) == digest  # a month file keeps the times that it has
+    try:
+        if not stat.S_ISREG(disk.fstat(opened).st_mode) or sha256(read_all(disk, opened)) != digest:
+            return False
+        if modified_us is not None:
+            with suppress(OSError):  # as in a read-only store: each comparison is a slow one then, and as true
+                disk.utime(opened, ns=(modified_us * 1000, modified_us * 1000))
+        return True
+    finally:
+        disk.close(opened)

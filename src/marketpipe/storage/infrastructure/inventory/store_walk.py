@@ -15,6 +15,8 @@ from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, Val
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, is_link, lexists, walk
+from marketpipe.shared_kernel.infrastructure.machine.machine import Machine
 from marketpipe.storage.domain.data_partition import DataPartition, MonthPartition
 from marketpipe.storage.domain.integrity import StoreArea
 from marketpipe.storage.infrastructure.compacted.day_access import listed
@@ -76,11 +78,15 @@ class StoreWalk:
             StoreArea.OFFICIAL: layout.official,
             StoreArea.COPIES: layout.copies,
         }
+        self._machine, self._disk = layout.machine, layout.disk
 
     def symbols(self) -> frozenset[Symbol]:
         """Return the symbols that have a folder in any area. Raises ``StorageError``."""
-        names = {name for area in StoreArea for top in _tops(area) for name in names_in(self._roots[area] / top)}
+        names = {name for area in StoreArea for top in _tops(area) for name in self._names_in(area, top)}
         return frozenset(symbol for name in names if (symbol := symbol_of(name)))
+
+    def _names_in(self, area: StoreArea, top: str) -> list[str]:
+        return names_in(self._roots[area] / top, self._disk)
 
     def strays(self) -> list[str]:
         """Return the files outside of the folders of symbols, by area, then path. Raises ``StorageError``."""
@@ -91,21 +97,25 @@ class StoreWalk:
         for area in StoreArea:
             for top in _tops(area):
                 prefix = f"{top}symbol={symbol}/"
-                if link_below(self._roots[area], top.rstrip("/")) is not None:
+                if link_below(self._roots[area], top.rstrip("/"), self._disk) is not None:
                     continue  # a stray of its own
-                if os.path.lexists(folder := self._roots[area] / prefix.rstrip("/")) and not is_folder(folder):
+                if self._is_no_folder(self._roots[area] / prefix.rstrip("/")):
                     yield f"{area}/{prefix.rstrip('/')}"
-                names = _files_below(self._roots[area] / prefix, self._roots[area])
+                names = _files_below(self._roots[area] / prefix, self._roots[area], self._machine)
                 for below in names:
                     if area is StoreArea.DATA and _MONTH_FILE_PATH.fullmatch(below):
                         yield from self._days_in(symbol, below, frozenset(names))
                     elif not (pattern := _OTHERS.get(area)) or not pattern.match(below):
                         yield self._found(area, symbol, top, below) or f"{area}/{prefix}{below}"
 
+    def _is_no_folder(self, path: Path) -> bool:
+        with translating(path):
+            return lexists(self._disk, path) and not is_folder(path, self._disk)
+
     def month_files(self, symbol: Symbol) -> list[MonthFile]:
         """Return the month files of a symbol, ascending. Raises ``StorageError``."""
         prefix = f"symbol={symbol}/"
-        found = _files_below(self._roots[StoreArea.DATA] / prefix, self._roots[StoreArea.DATA])
+        found = _files_below(self._roots[StoreArea.DATA] / prefix, self._roots[StoreArea.DATA], self._machine)
         of_months = ((_MONTH_FILE_PATH.fullmatch(below), f"{prefix}{below}") for below in found)
         return [
             MonthFile(MonthPartition(symbol, int(match[1]), int(match[2])), f"{StoreArea.DATA}/{name}")
@@ -120,7 +130,8 @@ class StoreWalk:
         """
         folder = month_file.rpartition("/")[0]
         with suppress(PartitionUnreadableError):
-            for name, _, _ in scan_day_files(self._roots[StoreArea.DATA] / f"symbol={symbol}" / folder):
+            place = self._roots[StoreArea.DATA] / f"symbol={symbol}" / folder
+            for name, _, _ in scan_day_files(place, self._disk):
                 found = self._found(StoreArea.DATA, symbol, "", f"{folder}/{name}")
                 if found is not None and f"{folder}/{name}" not in names:
                     yield found
@@ -169,10 +180,10 @@ class StoreWalk:
         tops = _tops(area)
         owned = {top.rstrip("/") for top in tops}
         for top in {"", *tops}:
-            for name in names_in(self._roots[area] / top):
+            for name in self._names_in(area, top):
                 if symbol_of(name) is None or top not in tops:
-                    is_own = name in owned and is_folder(self._roots[area] / name)
-                    yield from () if is_own else _all_of(area, self._roots[area], f"{top}{name}")
+                    is_own = name in owned and is_folder(self._roots[area] / name, self._disk)
+                    yield from () if is_own else _all_of(area, self._roots[area], f"{top}{name}", self._machine)
 
 
 def _tops(area: StoreArea) -> list[str]:
@@ -182,14 +193,14 @@ def _tops(area: StoreArea) -> list[str]:
     return [f"timeframe={timeframe}/" for timeframe in Timeframe if timeframe.is_aggregated]
 
 
-def _all_of(area: StoreArea, root: Path, name: str) -> Iterator[str]:
+def _all_of(area: StoreArea, root: Path, name: str, machine: Machine) -> Iterator[str]:
     """Yield the file of that name, or every file in the folder of that name.
 
     A temporary folder is one thing, and left out while its process may live.
     """
-    if is_folder(root / name) and not is_temporary(name):
-        yield from (f"{area}/{name}/{below}" for below in _files_below(root / name, root))
-    elif _is_shown(name, root):
+    if is_folder(root / name, machine.disk) and not is_temporary(name):
+        yield from (f"{area}/{name}/{below}" for below in _files_below(root / name, root, machine))
+    elif _is_shown(name, root, machine):
         yield f"{area}/{name}"
 
 
@@ -235,28 +246,33 @@ def _day_span(area: StoreArea, symbol: Symbol, below: str) -> Span | None:
     return str(day), day, day
 
 
-def _files_below(folder: Path, area_root: Path) -> list[str]:
+def _files_below(folder: Path, area_root: Path, machine: Machine) -> list[str]:
     """Return the files below a folder, ascending, relative to it, with forward slashes; none if it does not exist.
 
     Temporary files that a process may still publish are left out. Raises ``StorageError``.
     """
-    found, root = list[str](), str(folder)
-    if is_folder(folder):
-        for inner, folders, names in os.walk(root, onerror=_refuse):
+    found, root, disk = list[str](), str(folder), machine.disk
+    if is_folder(folder, disk):
+        for inner, folders, names in walk(disk, root, _refuse):
             place = inner[len(root) :].replace(os.sep, "/").strip("/")
             prefix = f"{place}/" if place else ""
             # A link is not followed, and a folder in the place of a file is as foreign as what is in it.
-            no_folders = [name for name in folders if name.endswith(".parquet") or os.path.islink(f"{inner}/{name}")]
+            no_folders = [name for name in folders if name.endswith(".parquet") or _is_link(f"{inner}/{name}", disk)]
             folders[:] = [name for name in folders if name not in no_folders]
             if _MONTH_FOLDER.fullmatch(place):  # it may be exchanged while it is listed
                 with translating(inner):
-                    names = [name for name in listed(inner) if name not in {*folders, *no_folders}]
-            found += [prefix + name for name in [*names, *no_folders] if _is_shown(name, area_root)]
+                    names = [name for name in listed(inner, disk) if name not in {*folders, *no_folders}]
+            found += [prefix + name for name in [*names, *no_folders] if _is_shown(name, area_root, machine)]
     return sorted(found)
 
 
-def _is_shown(name: str, root: Path) -> bool:
-    return not is_temporary(name.rpartition("/")[2]) or is_left_behind(name.rpartition("/")[2], root)
+def _is_link(path: str, disk: Disk) -> bool:
+    with translating(path):
+        return is_link(disk, path)
+
+
+def _is_shown(name: str, root: Path, machine: Machine) -> bool:
+    return not is_temporary(name.rpartition("/")[2]) or is_left_behind(name.rpartition("/")[2], root, machine)
 
 
 def _refuse(error: OSError) -> NoReturn:

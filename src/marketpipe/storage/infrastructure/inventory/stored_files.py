@@ -29,6 +29,8 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.events import StoredSymbolDay
 from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
+from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, exists, is_link
+from marketpipe.shared_kernel.infrastructure.machine.real_disk import REAL_DISK
 from marketpipe.shared_kernel.infrastructure.new_york_days import day_numbers, trading_date
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.integrity import CheckedFile, Damage, IntegrityProblem, StoreArea, problem_of
@@ -81,6 +83,7 @@ class ParquetStoredFiles:
 
     def __init__(self, layout: StoreLayout, new_executor: Callable[[], Executor], calculator: FigureCalculator) -> None:
         self._layout, self._walk, self._new_executor = layout, StoreWalk(layout), new_executor
+        self._machine, self._disk = layout.machine, layout.disk
         self._index = VersionIndex(layout)
         self._calculator = calculator
         self._walked: tuple[Symbol, list[FoundFile | str]] | None = None
@@ -110,17 +113,17 @@ class ParquetStoredFiles:
         """Yield at most one: a month file whose days are not known is one problem, and not one for each day."""
         place = self._walk.on_disk(file.path)
         with translating(place):
-            problem = month_problem(os.path.dirname(place))
+            problem = month_problem(os.path.dirname(place), self._disk)
         if problem is not None:
             yield IntegrityProblem(file.path, Damage.UNREADABLE, f"{problem}. {repair_of(file.month)}")
             return
-        content = content_of(place)
+        content = content_of(place, self._disk)
         if content is not None and (problem := problem_of_month(file.month, content.to_pybytes())):
             yield IntegrityProblem(file.path, Damage.ALTERED, problem)
 
     def _days_twice(self, month_file: str) -> Mapping[str, bool]:
         with suppress(MonthFileDamaged, OSError):  # which is a problem of its own
-            return days_twice(Path(self._walk.on_disk(month_file)).parent)
+            return days_twice(Path(self._walk.on_disk(month_file)).parent, self._disk)
         return {}
 
     def _differing_dates(self, symbol: Symbol) -> frozenset[TradingDate]:
@@ -141,7 +144,7 @@ class ParquetStoredFiles:
     def _history_problem(self, symbol: Symbol) -> IntegrityProblem | None:
         for path in self._layout.official_histories(symbol):
             try:
-                read_history(path)
+                read_history(path, self._disk)
             except PartitionUnreadableError as error:
                 name = f"{StoreArea.REVISIONS}/{path.relative_to(self._layout.revisions).as_posix()}"
                 reason = f"{str(error).partition(' ')[2]}; the next official days of {symbol} begin a new one"
@@ -164,7 +167,7 @@ class ParquetStoredFiles:
         return (file for file, _ in self._readings(wanted, proven))
 
     def read_again(self, day: SymbolDay) -> CheckedFile | None:
-        found = read_whole(self._walk.day_file(day))
+        found = read_whole(self._walk.day_file(day), disk=self._disk)
         return found and found[0]
 
     def folders_of(self, symbol: Symbol, areas: Iterable[StoreArea]) -> Sequence[str]:
@@ -172,20 +175,22 @@ class ParquetStoredFiles:
 
     def read_path(self, path: str) -> CheckedFile | None:
         place = self._walk.named(path)
-        found = None if place is None else read_whole(place)
+        found = None if place is None else read_whole(place, disk=self._disk)
         return found and found[0]
 
     def remove_leftover(self, path: str) -> None:
-        if is_left_behind(path.rpartition("/")[2], self._walk.root_of(path)):
+        if is_left_behind(path.rpartition("/")[2], self._walk.root_of(path), self._machine):
             place = self._walk.on_disk(path)
             with suppress(OSError):  # a read-only store, or removed by another
-                if is_folder(place):
-                    remove_left_folder(Path(place), self._walk.root_of(StoreArea.DATA))
+                if is_folder(place, self._disk):
+                    remove_left_folder(Path(place), self._walk.root_of(StoreArea.DATA), self._disk)
                 else:
-                    os.unlink(place)
+                    self._disk.unlink(place)
 
     def exists(self, path: str) -> bool:
-        return os.path.exists(self._walk.on_disk(path))
+        with suppress(OSError):
+            return exists(self._disk, self._walk.on_disk(path))
+        return False
 
     def dates_of(self, path: str) -> tuple[TradingDate, TradingDate] | None:
         place = self._walk.named(path)
@@ -201,10 +206,10 @@ class ParquetStoredFiles:
 
     def invalidate(self, file: CheckedFile) -> None:
         with suppress(OSError):  # a read-only store
-            os.utime(self._walk.on_disk(file.path), ns=(INVALID, INVALID))
+            self._disk.utime(self._walk.on_disk(file.path), ns=(INVALID, INVALID))
 
     def doubt(self, file: CheckedFile) -> None:
-        doubt(self._walk.on_disk(file.path))
+        doubt(self._walk.on_disk(file.path), self._disk)
 
     def is_fresh(self, file: CheckedFile) -> bool:
         place = self._walk.named(file.path)
@@ -264,7 +269,7 @@ class ParquetStoredFiles:
         """Yield what the files contain, in the order in which they were found."""
         with self._new_executor() as executor:
             while some := list(islice(found, FILES_AT_A_TIME)):
-                yield from filter(None, executor.map(partial(read_whole, proven=proven), some))
+                yield from filter(None, executor.map(partial(read_whole, proven=proven, disk=self._disk), some))
 
 
 def _stored_day(
@@ -309,7 +314,7 @@ FileReading = tuple[CheckedFile, pa.Table | None]
 """A file and its rows, None if it cannot be read or its bytes were proven."""
 
 
-def read_whole(found: FoundFile, proven: Collection[str] = ()) -> FileReading | None:
+def read_whole(found: FoundFile, proven: Collection[str] = (), disk: Disk = REAL_DISK) -> FileReading | None:
     """Read every byte and decode every column; return None for a file that was removed since it was found.
 
     Bytes with a ``proven`` hash were decoded before, or encoded here: of these only the footer is read.
@@ -319,13 +324,14 @@ def read_whole(found: FoundFile, proven: Collection[str] = ()) -> FileReading | 
     dates = None if date is None else (date, date)
     file = CheckedFile(found.area, found.path, found.symbol, date, dates, 0, NO_MARK, BEGINNING, "")
     try:
-        version = stored_content(found.on_disk)
+        version = stored_content(found.on_disk, disk)
+        leads_nowhere = version is None and is_link(disk, found.on_disk)
     except OSError as error:
         return _with_problem(file, Damage.UNREADABLE, f"cannot be read: {error.strerror}"), None
     except PartitionUnreadableError:  # the file of its month, which has a problem of its own
         return None
     if version is None:
-        if os.path.islink(found.on_disk):
+        if leads_nowhere:
             return _with_problem(file, Damage.UNREADABLE, "is a link that leads nowhere; remove it"), None
         return None
     content, modified_ns = version

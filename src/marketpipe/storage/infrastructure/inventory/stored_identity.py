@@ -14,6 +14,8 @@ from typing import Final
 
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, DatasetMismatchError, PartitionUnreadableError
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
+from marketpipe.shared_kernel.infrastructure.machine.disk import Disk
+from marketpipe.shared_kernel.infrastructure.machine.real_disk import REAL_DISK
 from marketpipe.storage.domain.storage_metadata import identity_in
 from marketpipe.storage.infrastructure.parquet_files import FileStatus, file_status, read_metadata
 from marketpipe.storage.infrastructure.store_layout import StoreLayout, any_files
@@ -26,7 +28,7 @@ class StoredIdentity:
     """Finds which dataset a store contains. Its day files name it: there is no marker file that could be lost."""
 
     def __init__(self, layout: StoreLayout) -> None:
-        self._layout = layout
+        self._layout, self._disk = layout, layout.disk
         self._last: tuple[Path, FileStatus, DatasetIdentity] | None = None
 
     def read(self) -> DatasetIdentity | None:
@@ -34,11 +36,11 @@ class StoredIdentity:
 
         While that file stays as it is, no other is looked for.
         """
-        if self._last is not None and file_status(str(self._last[0])) == self._last[1]:
+        if self._last is not None and file_status(str(self._last[0]), self._disk) == self._last[1]:
             return self._last[2]
         for path in islice(self._layout.any_day_files(), FILES_TRIED):
-            status = file_status(str(path))
-            if (found := next(_identities([path]), None)) is not None:
+            status = file_status(str(path), self._disk)
+            if (found := next(_identities([path], self._disk), None)) is not None:
                 self._last = None if status is None else (path, status, found)
                 return found
         return None
@@ -49,7 +51,7 @@ class StoredIdentity:
         Without files of minutes, that of official days: a store may have daily bars alone.
         """
         has_minutes = any(self._layout.any_day_files())
-        of_days = _identities(islice(any_files(self._layout.official), FILES_COUNTED))
+        of_days = _identities(islice(any_files(self._layout.official, self._disk), FILES_COUNTED), self._disk)
         counted = Counter(self._found_in(FILES_COUNTED) if has_minutes else of_days).most_common(1)
         return counted[0][0] if counted else None
 
@@ -72,7 +74,7 @@ class StoredIdentity:
             raise self._mismatch(self._layout.data, found, identity, "output_path")
         for key, root in self._layout.derived().items():
             others = list[DatasetIdentity]()
-            for found in _identities(islice(any_files(root), FILES_TRIED)):
+            for found in _identities(islice(any_files(root, self._disk), FILES_TRIED), self._disk):
                 if found == identity:  # of a mixed area each file is compared before it is replaced
                     break
                 others.append(found)
@@ -89,23 +91,23 @@ class StoredIdentity:
         )
 
     def _found_in(self, most: int) -> Iterator[DatasetIdentity]:
-        return _identities(islice(self._layout.any_day_files(), most))
+        return _identities(islice(self._layout.any_day_files(), most), self._disk)
 
 
-def _identities(paths: Iterable[Path]) -> Iterator[DatasetIdentity]:
+def _identities(paths: Iterable[Path], disk: Disk) -> Iterator[DatasetIdentity]:
     for path in paths:
         try:
-            found = identity_in(read_metadata(path))
+            found = identity_in(read_metadata(path, disk))
         except PartitionUnreadableError:
             continue
         if found is not None:
             yield found
 
 
-def identity_of(path: Path) -> DatasetIdentity | None:
+def identity_of(path: Path, disk: Disk = REAL_DISK) -> DatasetIdentity | None:
     """Return the dataset that a file names; None if it does not exist or cannot be read."""
     with suppress(PartitionUnreadableError):
-        return identity_in(read_metadata(path))
+        return identity_in(read_metadata(path, disk))
     return None
 
 

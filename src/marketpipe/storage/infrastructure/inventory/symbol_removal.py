@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.infrastructure.machine.disk import walk
 from marketpipe.storage.domain.integrity import StoreArea
 from marketpipe.storage.infrastructure.inventory.store_walk import StoreWalk
 from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
@@ -25,7 +25,7 @@ class SymbolRemoval:
     """
 
     def __init__(self, layout: StoreLayout, files: DurableFiles) -> None:
-        self._walk, self._files = StoreWalk(layout), files
+        self._walk, self._files, self._disk = StoreWalk(layout), files, layout.disk
 
     def remove_derived(self, symbol: Symbol) -> None:
         """Remove the aggregates and the read copies."""
@@ -36,6 +36,7 @@ class SymbolRemoval:
     def prune(self, symbol: Symbol) -> None:
         """Remove the empty folders of a symbol: a folder would let it count as stored."""
         for folder in self._walk.folders_of(symbol, EMPTIED):
-            for inner, _, _ in os.walk(self._walk.on_disk(folder), topdown=False):
+            below = [inner for inner, _, _ in walk(self._disk, self._walk.on_disk(folder))]
+            for inner in reversed(below):
                 with suppress(OSError):  # it has something in it, or a link is in its place
-                    os.rmdir(inner)
+                    self._disk.rmdir(inner)

@@ -52,11 +52,12 @@ class OfficialYearCheck:
         """Yield the years whose files are of the dataset and whose days are all the newest of their history."""
         for year in self._layout.official_years(symbol):
             metadata = StorageMetadata(identity, symbol, f"{year:04d}", Timeframe.DAY_1, SCHEMA_VERSION).as_mapping()
-            stored = find_stored(self._layout.official_days(symbol, year), lambda of=metadata: of)  # type: ignore[misc]
+            path, disk = self._layout.official_days(symbol, year), self._layout.disk
+            stored = find_stored(path, lambda of=metadata: of, disk)  # type: ignore[misc]
             if stored is None or stored.damage or not len(stored.bars):
                 continue
             rows = stored.bars.select(BAR_SCHEMA.names)
-            if same_rows(rows, newest_of(history_or_none(self._layout.official_history(symbol, year)))).all():
+            if same_rows(rows, newest_of(history_or_none(self._layout.official_history(symbol, year), disk))).all():
                 dates = map(trading_date, day_numbers(times_of(rows)).tolist())
                 version = RecordedVersion(stored.mark, stored.modified, stored.digest)
                 yield StoredOfficialYear(symbol, year, DaysOfYear.of(year, dates), version=version)
@@ -73,7 +74,7 @@ class OfficialYearCheck:
         return found
 
     def _difference(self, path: Path, version: RecordedVersion | None) -> tuple[Damage, str] | None:
-        stored = find_stored(path, dict)
+        stored = find_stored(path, dict, self._layout.disk)
         if stored is None:
             return None if version is None else (Damage.GONE, "was recorded, and does not exist")
         if version is None:

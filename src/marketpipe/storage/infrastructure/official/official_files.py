@@ -34,6 +34,7 @@ from marketpipe.shared_kernel.domain.timestamp import Clock, Timestamp
 from marketpipe.shared_kernel.domain.trading_date import DaysOfYear, TradingDate
 from marketpipe.shared_kernel.events import OfficialDayChange, OfficialDaysValidated, StoredOfficialYear
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, SCHEMA_VERSION, TIMESTAMP, VALUES
+from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, exists
 from marketpipe.shared_kernel.infrastructure.new_york_days import day_numbers, trading_date
 from marketpipe.storage.domain.storage_metadata import StorageMetadata, identity_in
 from marketpipe.storage.infrastructure.day_versions import (
@@ -83,7 +84,7 @@ class OfficialFiles:
     ) -> None:
         """``register`` has what was recorded of the stored years."""
         self._layout, self._identity, self._writer, self._files = layout, identity, writer, files
-        self._clock, self._register = clock, register
+        self._clock, self._register, self._disk = clock, register, layout.disk
 
     def store(self, answer: OfficialDaysValidated, announce: Announce) -> tuple[StoredOfficialYear, ...]:
         """See ``OfficialDayStore.store``. Years are published together; if that fails, they are stored one by one."""
@@ -109,9 +110,10 @@ class OfficialFiles:
         with self._files.group() as group:
             for year in years:
                 path = self._layout.official_days(symbol, year)
-                history = history_or_none(self._layout.official_history(symbol, year))
+                history = history_or_none(self._layout.official_history(symbol, year), self._disk)
                 stated = StorageMetadata(self._identity, symbol, f"{year:04d}", Timeframe.DAY_1, SCHEMA_VERSION)
-                rows = closed_history(history, find_stored(path, stated.as_mapping), recorded.get(year), self._clock)
+                stored = find_stored(path, stated.as_mapping, self._disk)
+                rows = closed_history(history, stored, recorded.get(year), self._clock)
                 group.add(self._layout.official_history(symbol, year), encode_history(rows))
         for year in years:
             self._files.remove(self._layout.official_days(symbol, year))
@@ -150,23 +152,23 @@ class OfficialFiles:
     def _add(self, years: Sequence[_Year], group: FileGroup) -> None:
         for year in years:
             path = self._layout.rejected_official_days(year.answer.symbol, year.answer.year)
-            if (rows := _rejected_after(path, year.answer)) is not None:
+            if (rows := _rejected_after(path, year.answer, self._disk)) is not None:
                 group.add(path, self._writer.encode(rows, self._metadata(year.answer)))
-            elif path.exists():
+            elif exists(self._disk, path):
                 year.emptied.append(path)
             if year.content and not year.is_stored:
                 group.add(year.path, year.content, year.now.epoch_micros * 1000)
-            elif not year.content and year.path.exists():
+            elif not year.content and exists(self._disk, year.path):
                 year.emptied.append(year.path)
 
     def _year(self, answer: _Answer, now: Timestamp) -> _Year:
         """Read what is stored of a year, and merge the answer with it."""
         symbol, number = answer.symbol, answer.year
         path, metadata = self._layout.official_days(symbol, number), self._metadata(answer)
-        stored = find_stored(path, lambda: metadata)
+        stored = find_stored(path, lambda: metadata, self._disk)
         if stored is not None and stored.damage:
             self._refuse_another_dataset(path)
-        history = history_or_none(self._layout.official_history(symbol, number))
+        history = history_or_none(self._layout.official_history(symbol, number), self._disk)
         recorded = self._register.years(symbol, number, number).get(number)
         believed = _is_recorded(stored, recorded) or _is_newest_of(history, stored)
         base = stored.bars.select(BAR_SCHEMA.names) if stored and believed else BAR_SCHEMA.empty_table()
@@ -177,7 +179,7 @@ class OfficialFiles:
 
     def _refuse_another_dataset(self, path: Path) -> None:
         with suppress(PartitionUnreadableError):  # then it is of no dataset, and is replaced
-            found = identity_in(read_metadata(path))
+            found = identity_in(read_metadata(path, self._disk))
             if found not in (None, self._identity):
                 raise StorageError(f"{path} is of {found}, not of {self._identity}: give another official_path")
 
@@ -379,12 +381,12 @@ def _reason(rejected: pa.Table, row: int) -> str:
     return f"its official day was rejected: {rejected['reason'][row].as_py()}"
 
 
-def _rejected_after(path: Path, answer: _Answer) -> pa.Table | None:
+def _rejected_after(path: Path, answer: _Answer, disk: Disk) -> pa.Table | None:
     """Return the rows in quarantine from now on; None for none. Those of days that were requested now go."""
     rows = [] if answer.rejected is None else [answer.rejected]
     with suppress(PartitionUnreadableError):  # a quarantine that cannot be read any more blocks nothing
-        if path.exists():
-            old = read_rows(path)
+        if exists(disk, path):
+            old = read_rows(path, disk)
             asked = day_numbers(np.array(list(answer.dates), np.int64))
             stamps = old["timestamp"].cast(pa.int64()).fill_null(next(iter(answer.dates)))
             kept = old.filter(pa.array(~np.isin(day_numbers(stamps.to_numpy()), asked)))

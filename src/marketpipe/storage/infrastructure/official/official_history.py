@@ -17,6 +17,8 @@ from pyarrow import csv
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, TIMESTAMP, VALUES, differing_rows
+from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, read_bytes
+from marketpipe.shared_kernel.infrastructure.machine.real_disk import REAL_DISK
 from marketpipe.storage.infrastructure.parquet_files import sha256, times_of
 
 HISTORY_SCHEMA: Final = BAR_SCHEMA.append(pa.field("known_since", TIMESTAMP))
@@ -32,10 +34,10 @@ def encode_history(history: pa.Table) -> bytes:
     return FIRST_LINE % sha256(lines).encode() + lines
 
 
-def read_history(path: Path) -> pa.Table:
+def read_history(path: Path, disk: Disk = REAL_DISK) -> pa.Table:
     """Return the versions by day, then moment; none if there is no file. Raises ``PartitionUnreadableError``."""
     try:
-        content = path.read_bytes()
+        content = read_bytes(disk, path)
     except (FileNotFoundError, NotADirectoryError):
         return HISTORY_SCHEMA.empty_table()
     except OSError as error:
@@ -48,10 +50,10 @@ def read_history(path: Path) -> pa.Table:
     return rows.sort_by([("timestamp", "ascending"), ("known_since", "ascending")])
 
 
-def history_or_none(path: Path) -> pa.Table:
+def history_or_none(path: Path, disk: Disk = REAL_DISK) -> pa.Table:
     """Return the same; none of a damaged file either: then the moments of its days are lost."""
     try:
-        return read_history(path)
+        return read_history(path, disk)
     except PartitionUnreadableError:
         return HISTORY_SCHEMA.empty_table()
 

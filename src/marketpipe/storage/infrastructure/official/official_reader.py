@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import lru_cache
@@ -63,25 +62,24 @@ class OfficialReader:
             return True
         path = self._layout.official_days(symbol, year)
         try:
-            found = os.stat(path)
+            found = self._layout.disk.stat(path)
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError as error:
             raise unreadable(path, error) from error
         return file_mark(found.st_size, found.st_mtime_ns) == version.mark or self._has_bytes(str(path), version.sha256)
 
-    @staticmethod
-    def _has_bytes(path: str, digest: str) -> bool:
+    def _has_bytes(self, path: str, digest: str) -> bool:
         """Whether the file has the recorded bytes: its time may be another, as in a copy."""
         try:
-            content = content_of(path)
+            content = content_of(path, self._layout.disk)
         except PartitionUnreadableError:
             return False
         return content is not None and sha256(content) == digest
 
     def _bars(self, symbol: Symbol, year: int) -> pa.Table:
         path = str(self._layout.official_days(symbol, year))
-        if (bars := bars_at(path)) is None:
+        if (bars := bars_at(path, disk=self._layout.disk)) is None:
             raise PartitionUnreadableError(f"{path} was removed while it was read")
         return bars
 
@@ -122,9 +120,10 @@ class OfficialRows:
 
     def _year(self, symbol: Symbol, year: int, as_of: Timestamp | None) -> pa.Table:
         path = self._layout.official_days(symbol, year)
-        if as_of is not None and len(history := history_or_none(self._layout.official_history(symbol, year))):
-            return known_at(history, as_of)
-        found = bars_at(str(path))
-        if found is None or (as_of is not None and moment_of(os.stat(path).st_mtime_ns) > as_of):
+        disk, history = self._layout.disk, self._layout.official_history(symbol, year)
+        if as_of is not None and len(versions := history_or_none(history, disk)):
+            return known_at(versions, as_of)
+        found = bars_at(str(path), disk=disk)
+        if found is None or (as_of is not None and moment_of(disk.stat(path).st_mtime_ns) > as_of):
             return BAR_SCHEMA.empty_table()
         return found

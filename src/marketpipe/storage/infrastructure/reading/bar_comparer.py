@@ -49,7 +49,7 @@ class ParquetBarComparer:
 
     def _compare(self, part: SymbolDaySlice, newer: pa.Table, rejected: Int64s) -> DayComparison:
         try:
-            found = bars_at(str(self._layout.bars(part.symbol_day)))
+            found = bars_at(str(self._layout.bars(part.symbol_day)), disk=self._layout.disk)
         except PartitionUnreadableError as error:
             return DayComparison(part.symbol_day, error=f"{error}; run 'marketpipe ingest' to repair it")
         stored = BAR_SCHEMA.empty_table() if found is None else found

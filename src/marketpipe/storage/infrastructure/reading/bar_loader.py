@@ -18,6 +18,7 @@ from marketpipe.shared_kernel.domain.timeframe import DaySource, Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, ArrowBars
+from marketpipe.shared_kernel.infrastructure.machine.disk import Disk
 from marketpipe.storage.domain.bar_selection import BarSelection
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.storage_metadata import identity_in
@@ -98,7 +99,7 @@ class AsOfReader:
         return [found for month, days in months for found in self._in_month(as_of, month, list(days), known)]
 
     def _times(self, wanted: BarRange) -> _FileTimes:
-        return _FileTimes(self._index.of(wanted.symbol))
+        return _FileTimes(self._index.of(wanted.symbol), self._layout.disk)
 
     def _in_month(
         self, moment: Timestamp, month: MonthPartition, days: list[SymbolDay], times: _FileTimes
@@ -107,7 +108,7 @@ class AsOfReader:
         # The revisions after the files. A version becomes a revision before its file is replaced, so a reader that
         # has seen a file that is too new finds here what was there before it. The other way round, a version could
         # move from one place to the other between the two reads, and be seen in neither.
-        refuse_links(self._layout.revisions, month.folder)
+        refuse_links(self._layout.revisions, month.folder, self._layout.disk)
         former = {each.symbol_day: each for each in self._layout.revisions_of(month) if each.known_since <= moment}
         for day in days:
             if day in current and current[day] <= moment:
@@ -119,7 +120,8 @@ class AsOfReader:
         for version in versions:
             current = self._layout.bars(version.symbol_day)
             if version.path != current:
-                refuse_others(version.path, identity_of(version.path), identity_of(current))
+                disk = self._layout.disk
+                refuse_others(version.path, identity_of(version.path, disk), identity_of(current, disk))
         months = groupby(versions, key=lambda version: MonthPartition.of(version.symbol_day))
         columns = wanted.schema if wanted.is_of_minutes else BAR_SCHEMA
         minutes = {month: self._month(month, list(group), columns) for month, group in months}
@@ -135,19 +137,19 @@ class AsOfReader:
             days = [version.symbol_day.trading_date.day.day for version in versions]
             if (bars := self._minutes.of_copy(month, days, columns)) is not None:
                 return bars
-        return scan_bars([version.path for version in versions], columns)
+        return scan_bars([version.path for version in versions], columns, self._layout.machine)
 
 
 class _FileTimes:
     """Since when the day files of one symbol are known. A file is read only if the index does not have its time."""
 
-    def __init__(self, moments: KnownMoments) -> None:
-        self._moments, self._digests = moments, dict[tuple[str, DayStatus], str]()
+    def __init__(self, moments: KnownMoments, disk: Disk) -> None:
+        self._moments, self._disk, self._digests = moments, disk, dict[tuple[str, DayStatus], str]()
 
     def known_since(self, day: SymbolDay, path: Path) -> Timestamp | None:
         """None if there is no file. Raises ``StorageError``; ``PartitionUnreadableError`` if it cannot be read."""
         with translating(path):
-            found = day_status(str(path))
+            found = day_status(str(path), self._disk)
         if found is None:
             return None
         modified = moment_of(found.modified_ns)
@@ -157,7 +159,7 @@ class _FileTimes:
         """Hash a file once for both scans, before and after its bars are read."""
         key = str(path), found
         if key not in self._digests:
-            content = content_of(str(path))
+            content = content_of(str(path), self._disk)
             self._digests[key] = "" if content is None else sha256(content)
         return self._digests[key]
 
@@ -176,14 +178,14 @@ class ParquetStoredBars:
         for symbol in sorted(symbols):
             for month in self._layout.months(symbol):
                 if month.first <= last and first <= month.last:
-                    files, is_damaged = scan_readable_days(str(self._layout.month(month)))
+                    files, is_damaged = scan_readable_days(str(self._layout.month(month)), self._layout.disk)
                     found = (date_of(month.year, month.month, name) for name, _, _ in files)
                     dates = {TradingDate(date) for date in found if date and first.day <= date <= last.day}
                     dates |= {max(first, month.first)} if is_damaged else set()
                     yield from (SymbolDay(symbol, date) for date in sorted(dates))
 
     def read(self, days: Sequence[SymbolDay]) -> ArrowBars:
-        tables = [read_bars(self._layout.bars(day)) for day in days]
+        tables = [read_bars(self._layout.bars(day), self._layout.disk) for day in days]
         offsets = accumulate((len(table) for table in tables), initial=0)
         parts = zip(days, offsets, tables, strict=False)
         slices = tuple(SymbolDaySlice(day, offset, len(table)) for day, offset, table in parts)
@@ -295,16 +297,16 @@ class BarLoader:
     def _tables(self, ranges: Sequence[BarRange], paths: Iterable[Sequence[str]]) -> list[list[pa.Table | None]]:
         """Read the files of all symbols together: there may be a thousand symbols with a file each."""
         files = [[(wanted, path) for path in some] for wanted, some in zip(ranges, paths, strict=True)]
-        read = iter(each(self._read, [*chain.from_iterable(files)]))
+        read = iter(each(self._read, [*chain.from_iterable(files)], self._layout.machine))
         return [[*islice(read, len(some))] for some in files]
 
     def _refuse_links(self, ranges: Sequence[BarRange], timeframe: Timeframe) -> None:
         """A link that leads out of the store is named, and not followed. Raises ``StorageError``."""
         months = [month for wanted in ranges for month, _ in wanted.months()]
-        refuse_links_on_the_way(self._layout.data, (month.folder for month in months))
+        refuse_links_on_the_way(self._layout.data, (month.folder for month in months), self._layout.disk)
         if timeframe is not Timeframe.MINUTE_1:
             folders = (f"timeframe={timeframe}/{month.year_folder}" for month in months)
-            refuse_links_on_the_way(self._layout.aggregates, folders)
+            refuse_links_on_the_way(self._layout.aggregates, folders, self._layout.disk)
 
     def _with_missing(self, wanted: BarRange, tables: list[pa.Table | None]) -> list[pa.Table | None]:
         """Make what lost aggregates had of the minutes that are stored: bars that exist must not be left out."""
@@ -326,13 +328,13 @@ class BarLoader:
 
     def _of_month(self, month: MonthPartition, files: Sequence[Path]) -> pa.Table:
         bars = self._minutes.of_copy(month, [day_in(path.name) for path in files], BAR_SCHEMA)
-        return scan_bars(files) if bars is None else bars
+        return scan_bars(files, machine=self._layout.machine) if bars is None else bars
 
     def _read(self, file: tuple[BarRange, str]) -> pa.Table | None:
         """Read an aggregate of this dataset, or official days; None if the file does not exist."""
         wanted, path = file
         try:
-            if (content := content_of(path)) is None:
+            if (content := content_of(path, self._layout.disk)) is None:
                 return None
             self._identity = self._identity or StoredIdentity(self._layout).read()
             refuse_others(path, identity_in(file_in(content, path, columns=False)[1]), self._identity)

@@ -16,13 +16,14 @@ from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
+from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, matching
 from marketpipe.storage.domain.data_partition import MonthPartition, Revision
 from marketpipe.storage.domain.store_survey import RestatedDay, RestatementSurvey
 from marketpipe.storage.infrastructure.compacted.day_access import day_status
 from marketpipe.storage.infrastructure.day_versions import VersionIndex, moment_of
 from marketpipe.storage.infrastructure.parquet_files import bars_at, content_of, each, sha256
 from marketpipe.storage.infrastructure.reading.bar_comparer import compare_bars
-from marketpipe.storage.infrastructure.store_layout import StoreLayout
+from marketpipe.storage.infrastructure.store_layout import MONTH_FOLDER, StoreLayout
 
 
 @frozen
@@ -37,13 +38,13 @@ class FormerVersions:
     """The revisions of a store. Raises ``StorageError`` for a folder that cannot be listed."""
 
     def __init__(self, layout: StoreLayout) -> None:
-        self._layout, self._index = layout, VersionIndex(layout)
+        self._layout, self._index, self._disk = layout, VersionIndex(layout), layout.disk
 
     def survey(self, symbols: Iterable[Symbol], first: TradingDate, last: TradingDate, most: int) -> RestatementSurvey:
         """Compare the newest ``most`` former versions of days between the dates, both inclusive."""
         steps = [step for symbol in symbols for step in self._steps(symbol, first, last)]
         newest = nlargest(most, steps, key=lambda step: step.revision.known_since)
-        days = each(self._compared, newest)
+        days = each(self._compared, newest, self._layout.machine)
         return RestatementSurvey(tuple(days), len(steps))
 
     def _steps(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Iterator[_Step]:
@@ -54,23 +55,23 @@ class FormerVersions:
                 versions: list[Revision | None] = list(group)
                 if first <= day.trading_date <= last:
                     # the last revision of a withdrawn day states that it has no bars: nothing follows
-                    followed = [*versions, None] if day_status(str(self._layout.bars(day))) else versions
+                    followed = [*versions, None] if day_status(str(self._layout.bars(day)), self._disk) else versions
                     yield from (_Step(a, b) for a, b in pairwise(followed) if a is not None)
 
     def _months(self, symbol: Symbol) -> Iterator[MonthPartition]:
         root = self._layout.revisions / f"symbol={symbol}"
-        for folder in sorted(root.glob("year=[0-9][0-9][0-9][0-9]/month=[0-9][0-9]")):
+        for folder in sorted(matching(self._disk, root, MONTH_FOLDER)):
             yield MonthPartition(symbol, int(folder.parent.name[5:]), int(folder.name[6:]))
 
     def _compared(self, step: _Step) -> RestatedDay:
         until: Timestamp | None = None
         day, blank = step.revision.symbol_day, DayComparison(step.revision.symbol_day)
         try:
-            old = _bars(self._layout.revision(step.revision))
+            old = _bars(self._layout.revision(step.revision), self._disk)
             if step.next is not None:
-                new, until = _bars(self._layout.revision(step.next)), step.next.known_since
+                new, until = _bars(self._layout.revision(step.next), self._disk), step.next.known_since
             else:
-                new, until = _bars(self._layout.bars(day)), self._stored_since(day)
+                new, until = _bars(self._layout.bars(day), self._disk), self._stored_since(day)
             comparison = compare_bars(blank, old, new)
         except PartitionUnreadableError as error:
             comparison = evolve(blank, error=str(error))
@@ -79,12 +80,12 @@ class FormerVersions:
     def _stored_since(self, day: SymbolDay) -> Timestamp | None:
         """Return since when the day file is known; None if there is none."""
         path = str(self._layout.bars(day))
-        if (found := day_status(path)) is None:
+        if (found := day_status(path, self._disk)) is None:
             return None
-        content, modified = content_of(path), moment_of(found.modified_ns)
+        content, modified = content_of(path, self._disk), moment_of(found.modified_ns)
         return self._index.of(day.symbol).since(day.trading_date, modified, lambda: sha256(content or b""))
 
 
-def _bars(path: Path) -> pa.Table:
-    found = bars_at(str(path))
+def _bars(path: Path, disk: Disk) -> pa.Table:
+    found = bars_at(str(path), disk=disk)
     return BAR_SCHEMA.empty_table() if found is None else found

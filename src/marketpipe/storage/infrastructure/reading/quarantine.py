@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,7 @@ from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
+from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, exists, is_folder
 from marketpipe.storage.domain.store_survey import QualitySurvey, RuleCount, RuleKey
 from marketpipe.storage.infrastructure.parquet_files import each, read_rows
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
@@ -44,7 +46,8 @@ class Quarantine:
         files = [(OF_MINUTES, day.symbol, day.trading_date, self._layout.rejected(day)) for day in days[:most]]
         found, unreadable = RuleExamples(), list[str]()
         for some in _batches([*files, *self._of_official_days(symbols, years)]):
-            for (kind, symbol, date, _), rows in zip(some, each(_rows_of, some), strict=True):
+            tables = each(partial(_rows_of, disk=self._layout.disk), some, self._layout.machine)
+            for (kind, symbol, date, _), rows in zip(some, tables, strict=True):
                 if isinstance(rows, str):
                     unreadable.append(rows)
                 elif rows is not None:
@@ -53,10 +56,11 @@ class Quarantine:
         return found.survey(min(most, len(days)), len(days), unreadable)
 
     def _of_official_days(self, symbols: Iterable[Symbol], years: range) -> Iterator[_File]:
-        for symbol in symbols if self._layout.quarantine.is_dir() else ():
+        disk = self._layout.disk
+        for symbol in symbols if is_folder(disk, self._layout.quarantine) else ():
             for year in years:
                 path = self._layout.rejected_official_days(symbol, year)
-                if path.exists():
+                if exists(disk, path):
                     yield OF_OFFICIAL_DAYS, symbol, None, path
 
 
@@ -64,12 +68,12 @@ def _batches(files: Sequence[_File]) -> Iterator[Sequence[_File]]:
     return (files[start : start + FILES_AT_A_TIME] for start in range(0, len(files), FILES_AT_A_TIME))
 
 
-def _rows_of(file: _File) -> pa.Table | str | None:
+def _rows_of(file: _File, disk: Disk) -> pa.Table | str | None:
     path = file[3]
-    if not path.exists():
+    if not exists(disk, path):
         return None  # its bars were good at a later request
     try:
-        return read_rows(path)
+        return read_rows(path, disk)
     except PartitionUnreadableError as error:
         return str(error)
 

@@ -136,7 +136,8 @@ class StoredMinutes:
         # A mapped copy is opened, and nothing of it is read: threads would only wait for each other.
         every = list(chain.from_iterable(files))
         at_once = {place: read(file) for place, file in enumerate(every) if mapped and _is_mapped(file)}
-        others = iter(each(read, [file for place, file in enumerate(every) if place not in at_once]))
+        left = [file for place, file in enumerate(every) if place not in at_once]
+        others = iter(each(read, left, self._layout.machine))
         found = iter([at_once[place] if place in at_once else next(others) for place in range(len(every))])
         return [in_one(islice(found, len(some)), wanted.schema) for wanted, some in zip(ranges, files, strict=True)]
 
@@ -163,7 +164,8 @@ class StoredMinutes:
         return [part] if part.copy is not None else self._day_files(part)
 
     def _day_files(self, part: MonthPart) -> list[tuple[BarRange, str]]:
-        return [(part.wanted, place) for place in places_of(str(self._layout.month(part.month)), part.days)]
+        places = places_of(str(self._layout.month(part.month)), part.days, self._layout.disk)
+        return [(part.wanted, place) for place in places]
 
     def _read(self, file: MonthPart | tuple[BarRange, str], hours: Hours, *, mapped: bool) -> pa.Table | None:
         if isinstance(file, MonthPart):
@@ -177,7 +179,7 @@ class StoredMinutes:
     def _day(self, file: tuple[BarRange, str]) -> pa.Table | None:
         wanted, place = file
         try:
-            return minutes_at(place, wanted.schema)
+            return minutes_at(place, wanted.schema, self._layout.disk)
         except PartitionUnreadableError as error:
             raise damaged(wanted, error) from error
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
 import pytest
 from attrs import evolve
@@ -14,6 +15,9 @@ from attrs import evolve
 from marketpipe.shared_kernel.domain.store_inventory import NO_MARK, VersionCondition
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from marketpipe.shared_kernel.infrastructure.machine.disk import AnyPath
+from marketpipe.shared_kernel.infrastructure.machine.machine import HERE
+from marketpipe.shared_kernel.infrastructure.machine.real_disk import RealDisk
 from marketpipe.storage.infrastructure.day_versions import file_mark
 from tests.support.builders import day
 from tests.support.inventories import KNOWN_SINCE, OnDisk, Recorded
@@ -110,12 +114,16 @@ def test_a_file_of_unknown_age_is_altered_even_if_its_time_is_not_known_either(s
     assert conditions(store, of_unknown_age(store)) == {"2024-01-03": ALTERED}
 
 
-def test_a_store_in_which_no_time_can_be_set_is_judged_the_same(store: OnDisk, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: Any) -> None:
-        raise PermissionError(1, "Operation not permitted")
+class ReadOnlyDisk(RealDisk):
+    """As of a read-only file system, which no test can mount."""
 
+    def utime(self, path: AnyPath | int, /, *, ns: tuple[int, int]) -> NoReturn:  # type: ignore[override]
+        raise OSError(errno.EROFS, "Read-only file system")
+
+
+def test_a_store_in_which_no_time_can_be_set_is_judged_the_same(store: OnDisk) -> None:
     touch(store)
-    monkeypatch.setattr(os, "utime", refuse)  # a read-only file system, which no test can mount
+    store.machine = evolve(HERE, disk=ReadOnlyDisk())
 
     assert conditions(store) == {}
     assert modified_ns(store) == EARLIER_NS
