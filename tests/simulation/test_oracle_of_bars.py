@@ -149,3 +149,10 @@ def _page(ledger: Ledger, rows: list, token: str, next_token: str) -> None:
     tell(spare, DAY, rows, token=next_token, more=frozenset({DAY}) if next_token else frozenset())
     ((_, asked, answer),) = spare.asked
     ledger.delivered(evolve(asked, token=token), answer)
+
+
+def test_what_the_provider_said_and_no_rule_lets_pass_is_not_stored() -> None:
+    at, first, _, *rest = row(15)
+    wrong = [row(0), (at, first, 0.5, *rest)]
+    found = broken(bars.invented(seen(step(), heard(wrong), NO_FILES, stored({DAY: wrong})), heard(wrong).said))
+    assert found == ["AAA 2024-03-05 has what is no bar: 2024-03-05T14:45:00Z 100.0 0.5 99.0 100.0 x500.0"]

@@ -110,3 +110,15 @@ def test_the_moments_of_requests_are_those_at_which_the_server_counted_them() ->
     ledger = Ledger()
     tell(ledger, DAY, WHOLE)
     assert [answer.at for _, answer in ledger.asked_since(0)] == [EVENING]
+
+
+def test_in_a_calm_world_no_day_fails() -> None:
+    failed = report({DAY: DayOutcome.FAILED})
+    ((day, outcome),) = failed.outcomes.items()
+    reasons = {"cannot write": 1, "the provider returned no bars, but 3 bars are stored; they are kept": 0}
+    for reason, wrong in reasons.items():
+        ended = step(value=evolve(failed, outcomes={day: evolve(outcome, error=reason)}))
+        assert len(broken(behaviour.ends_well(after(ended)))) == wrong
+        ill = after(ended)
+        ill.memory.is_provider_well = False
+        assert broken(behaviour.ends_well(ill)) == []

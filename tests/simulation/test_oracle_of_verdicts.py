@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from marketpipe.ingestion.domain.coverage.verdict import Finding, SessionVerdict, Suspicion, Verdict
+from marketpipe.shared_kernel.domain.symbol import Outcome as DayOutcome
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
@@ -16,7 +17,7 @@ from tests.simulation.oracle import healing, verdicts
 from tests.simulation.oracle.files import NO_FILES, StoreFiles, data_path
 from tests.simulation.oracle.memory import Memory
 from tests.simulation.rows import Day, Row
-from tests.simulation.seen_by_hand import DAY, EVENING, broken, row, seen, step, stored, tell
+from tests.simulation.seen_by_hand import DAY, EVENING, broken, report, row, seen, step, stored, tell
 
 WHOLE = [row(0), row(15), row(30)]
 NEXT_EVENING = Timestamp.parse("2024-03-07T02:00:00Z")
@@ -125,3 +126,21 @@ def test_after_calm_commands_nothing_is_damaged_or_missing() -> None:
     assert len(healed(stored({DAY: WHOLE}), WHOLE, verdict=Verdict.MISSING)) == 1
     assert len(healed(stored({DAY: WHOLE}), WHOLE, verdict=Verdict.SUSPECT, suspicion=Suspicion.ALTERED)) == 1
     assert healed(stored({DAY: WHOLE}), WHOLE, verdict=Verdict.SUSPECT, suspicion=Suspicion.HOLES) == []
+
+
+def test_what_was_reported_complete_stays_complete_while_nothing_is_said_of_it() -> None:
+    ledger, memory, files = Ledger(), Memory(), stored({DAY: WHOLE})
+    tell(ledger, DAY, WHOLE)
+    ended = step(value=report({DAY: DayOutcome.COMPLETE}))
+    memory.take_over(seen(ended, ledger, NO_FILES, files, memory), ledger.count)
+    memory.take_over(seen(step("power loss", "happened"), Ledger(), files, files, memory), ledger.count)
+    for verdict, suspicion, wrong in (
+        (Verdict.COMPLETE, None, 0),
+        (Verdict.MISSING, None, 1),
+        (Verdict.SUSPECT, Suspicion.UNRECORDED, 1),
+        (Verdict.SUSPECT, Suspicion.HOLES, 0),
+    ):
+        judged = list(verdicts.judged(covered(verdict, suspicion=suspicion), memory, NEXT_EVENING))
+        assert len(broken(verdicts.still_complete(judged, memory))) == wrong
+    memory.take_over(seen(step("verify"), ledger, files, files, memory), ledger.count)
+    assert memory.reported == set()

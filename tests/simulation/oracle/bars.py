@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from itertools import pairwise
+from typing import Final
 
 from marketpipe.shared_kernel.domain.symbol import Outcome as DayOutcome
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
@@ -15,6 +16,8 @@ from tests.simulation.oracle.memory import Rows, Seen
 from tests.simulation.oracle.subject import Findings
 from tests.simulation.rows import Day, Row, by_time
 
+MINUTE: Final = 60_000_000
+
 
 def invented(seen: Seen, said: Mapping[str, set[Row]]) -> Findings:
     """Every stored bar was delivered as a bar of its symbol, with just these values, and is of its date."""
@@ -22,6 +25,15 @@ def invented(seen: Seen, said: Mapping[str, set[Row]]) -> Findings:
         known = said.get(day[0], set())
         wrong = next((row for row in rows if row not in known), None)
         yield None if wrong is None else f"{_named(day)} has a bar that the provider never gave: {told(wrong)}"
+        wrong = next((row for row in rows if not _is_a_bar(row)), None)
+        yield None if wrong is None else f"{_named(day)} has what is no bar: {told(wrong)}"
+
+
+def _is_a_bar(row: Row) -> bool:
+    at, first, high, low, close, volume, *_ = row
+    if first is None or high is None or low is None or close is None or volume is None:
+        return False
+    return at % MINUTE == 0 and 0 < low <= min(first, close) and max(first, close) <= high and volume >= 0
 
 
 def written_outside(files: Iterable[str]) -> Findings:

@@ -19,6 +19,7 @@ LONGEST_LATENCY: Final = 8.0
 SPARE: Final = 120.0
 """Seconds that a command may take for what is not counted."""
 INGESTIONS: Final = ("update", "ingest", "ingest retry")
+TAKEN_BACK: Final = "the provider returned no bars, but"
 TEMPORARY: Final = ".tmp"
 
 
@@ -32,6 +33,17 @@ def ends(seen: Seen) -> Findings:
             yield f"{_who(each)} made {calls:,} calls"
         else:
             yield None if seconds <= LONGEST else f"{_who(each)} took {seconds / 3600:.1f} hours"
+
+
+def ends_well(seen: Seen) -> Findings:
+    """If nothing ever went wrong, an ingestion fails with no day: but where the provider takes back what it said."""
+    is_calm = seen.memory.is_machine_well and seen.memory.is_provider_well and not seen.memory.has_odd_clock
+    if not is_calm or any(each.happened for each in seen.outcome.all()):
+        return
+    for report in seen.reports():
+        failures = [f"{day}: {why}" for day, why in report.failures.items() if not why.startswith(TAKEN_BACK)]
+        failures += [*report.aggregates.failures, *(f"{day}: {why}" for day, why in report.official.failures.items())]
+        yield f"nothing went wrong, and yet {failures[0]}" if failures else None
 
 
 def words(seen: Seen) -> Findings:

@@ -87,7 +87,8 @@ class Memory:
     words on minutes so far. ``is_machine_well``: no process was killed and no call has failed so far, and no power loss
     or damage happened; ``is_provider_well``: the wire has done nothing wrong so far. ``doubted`` are the symbol-days,
     or symbols with a month, of which a file was ever damaged. ``proven`` are the paths of files whose bytes are on
-    record for certain; ``is_fresh``: all aggregates were made of the minutes that are stored.
+    record for certain; ``is_fresh``: all aggregates were made of the minutes that are stored. ``reported`` are the days
+    that a command reported complete, and of which nothing was said since.
     """
 
     files: StoreFiles = NO_FILES
@@ -103,6 +104,7 @@ class Memory:
     proven: set[str] = field(factory=set)
     is_fresh: bool = False
     was_complete: dict[Day, bytes | None] = field(factory=dict)
+    reported: set[Day] = field(factory=set)
 
     def is_doubtful(self, day: Day) -> bool:
         """Return whether a file of a symbol-day is damaged now, or its quarantine has ever been."""
@@ -134,14 +136,16 @@ class Memory:
             is_ill = each.step.kind in HARMFUL or each.ended in ("killed", "stuck")
             self.is_machine_well &= not is_ill and all(kind in (*HARMLESS_FAULTS, "clock") for kind in kinds)
             self.is_provider_well &= "wire" not in kinds
-            self.has_odd_clock |= each.step.kind == "clock" or "clock" in kinds
+            is_odd = "clock" in kinds or any(text.startswith("wire date") for text in each.happened)
+            self.has_odd_clock |= each.step.kind == "clock" or is_odd
 
     def take_over(self, seen: Seen, heard: int) -> None:
         """Remember what a step has left, after the checks."""
         reported, lost_power = seen.reported(), "power loss" in seen.kinds()
         for day in self.possible.keys() | seen.now.days.keys():
             rows = seen.now.rows(day)
-            if lost_power or day in reported or self.is_doubtful(day) or seen.drops():
+            dropped = seen.drops() and seen.outcome.ended == "returned"
+            if lost_power or day in reported or self.is_doubtful(day) or dropped:
                 self.possible[day] = [rows]
             elif (known := self.possible.setdefault(day, [None]))[-1] != rows:
                 known.append(rows)
@@ -149,7 +153,17 @@ class Memory:
             self.words.setdefault(day, []).extend(word for word in words if word.is_whole)
         self._note_complete(seen, reported)
         self._note_proven(seen)
+        self._note_reported(seen, reported)
         self.files, self.heard = seen.now, heard
+
+    def _note_reported(self, seen: Seen, reported: Mapping[Day, set[DayOutcome]]) -> None:
+        kinds = seen.kinds()
+        if self.has_odd_clock or "copied" in kinds or any(kind.startswith(("drop", "recover")) for kind in kinds):
+            self.reported.clear()
+        self.reported -= {*seen.changed_days(), *seen.words}
+        for day, outcomes in reported.items():
+            if outcomes == {DayOutcome.COMPLETE} and not seen.outcome.beside and not self.has_odd_clock:
+                self.reported.add(day)
 
     def _note_proven(self, seen: Seen) -> None:
         """Remember which files have a record for certain, and whether all aggregates were made of what is stored."""

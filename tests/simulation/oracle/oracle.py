@@ -8,7 +8,6 @@ from functools import partial
 from random import Random
 from typing import Final, Literal
 
-from marketpipe.ingestion.domain.coverage.verdict import Verdict
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from tests.simulation.oracle import bars, behaviour, derived, integrity, verdicts, versions
 from tests.simulation.oracle.files import StoreFiles
@@ -71,6 +70,7 @@ class Oracle:
         yield "rate", behaviour.rate(limit, self._requests)
         yield "lease", behaviour.lease(seen, limit, asked)
         yield "ends", behaviour.ends(seen)
+        yield "ends", behaviour.ends_well(seen)
         yield "words", behaviour.words(seen)
         yield "leftovers", behaviour.leftovers(seen)
 
@@ -139,8 +139,8 @@ class Oracle:
             yield "verdict", verdicts.verdict(judged, traits.session, traits.confirmations)
             for each in judged:
                 self._world.counts.count("judged", str(each.verdict.verdict))
-            if not any(each.verdict.verdict in (Verdict.MISSING, Verdict.SUSPECT) for each in judged):
-                yield "ok over a loss", verdicts.ok_over_a_loss(judged, official, traits.session)
+            yield "verdict", verdicts.still_complete(judged, memory)
+            yield "ok over a loss", verdicts.ok_over_a_loss(judged, official, traits.session)
 
     def _healed(self) -> list[str]:
         ended = self._world.clock.now().epoch_micros

@@ -8,7 +8,7 @@ from typing import Final
 
 from attrs import frozen
 
-from marketpipe.ingestion.domain.coverage.verdict import SessionVerdict, Verdict
+from marketpipe.ingestion.domain.coverage.verdict import SessionVerdict, Suspicion, Verdict
 from marketpipe.reports import CoverageReport
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from tests.simulation.exchange import all_sessions
@@ -22,6 +22,7 @@ from tests.simulation.rows import Day, Row
 SETTLED_AFTER: Final = timedelta(hours=1)
 """After the extended close: then every feed is final."""
 WITHOUT_BARS: Final = (Verdict.EMPTY, Verdict.UNLISTED)
+OF_FILES: Final = (Suspicion.ALTERED, Suspicion.UNRECORDED, Suspicion.UNREADABLE)
 WORTH_A_BAR: Final = 1000.0
 """Shares of an official day that cannot all be trades that make no bar."""
 USUAL: Final = (0.98, 1.02)
@@ -89,6 +90,16 @@ def _wrong_complete(each: Judged, session: str) -> str | None:
 
 def _told(each: Judged) -> str:
     return "heard: " + (", ".join(str(len(word.rows)) for word in each.words) or "nothing")
+
+
+def still_complete(days: Sequence[Judged], memory: Memory) -> Findings:
+    """What a command reported complete stays so, whatever happens, while nobody says anything else of it."""
+    for each in days:
+        if each.day in memory.reported:
+            found = each.verdict.finding
+            is_lost = found.verdict in (Verdict.MISSING, Verdict.PARTIAL) or found.suspicion in OF_FILES
+            what = f"{' '.join(each.day)} was reported complete, and is {found.verdict}: {found.detail}"
+            yield what if is_lost else None
 
 
 def ok_over_a_loss(days: Sequence[Judged], official: Bars, session: str) -> Findings:
