@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, takewhile
 from typing import Any, Final
 
 from attrs import define, field, frozen
@@ -68,7 +68,7 @@ class Word:
     is_whole: bool = True
 
 
-@frozen
+@frozen(eq=False)
 class Page:
     """One answer that could be read; ``number`` counts the answers of the whole story from 1."""
 
@@ -80,21 +80,39 @@ class Page:
 
 @define
 class Walk:
-    """The pages of one request so far, in their order. A page that was requested again takes the place of the first."""
+    """The pages of one request, by their token. The client sends for the next page before it has read this one: of a
+    page that came several times the last counts, and the pages after it stay.
+    """
 
     asked: Asked
-    pages: list[Page] = field(factory=list)
+    pages: dict[str, Page] = field(factory=dict)
 
-    def add(self, page: Page) -> None:
-        tokens = [known.token for known in self.pages]
-        if page.token in tokens:
-            del self.pages[tokens.index(page.token) :]
-        self.pages.append(page)
+    def chain(self) -> list[Page]:
+        """Return the pages that follow one another, from the first one on."""
+        found, token = dict[str, Page](), ""
+        while token not in found and (page := self.pages.get(token)) is not None:
+            found[token] = page
+            token = page.answer.token
+            if not token:
+                break
+        return [*found.values()]
+
+    @property
+    def has_ended(self) -> bool:
+        chain = self.chain()
+        return bool(chain) and not chain[-1].answer.token
+
+    @property
+    def latest(self) -> int:
+        return max(page.number for page in self.pages.values())
 
     def words(self) -> Iterator[Word]:
         """Yield what the walk has said of each symbol-day that it asked for."""
-        last, rows = self.pages[-1].answer, dict[Day, list[Row]]()
-        for page in self.pages:
+        chain, rows = self.chain(), dict[Day, list[Row]]()
+        if not chain:
+            return
+        last = chain[-1].answer
+        for page in chain:
             for symbol, some in page.rows.items():
                 for row in some:
                     rows.setdefault((symbol, date_of(row[0])), []).append(row)
@@ -103,7 +121,7 @@ class Walk:
             for date in dates_between(asked.start, asked.end):
                 found = tuple(rows.get(day := (symbol, date), ()))
                 is_whole = not last.token or (bool(found) and day not in last.more)
-                began = self.pages[0].answer.at
+                began = chain[0].answer.at
                 yield Word(day, found, asked.start, asked.end, began, asked.process, asked.timeframe, is_whole)
 
 
@@ -141,18 +159,21 @@ class Ledger:
         said = self.said if asked.timeframe == MINUTES else self.said_of_days
         for symbol, found in rows.items():
             said.setdefault(symbol, set()).update(found)
-        self._walk(asked).add(Page(self.count, asked.token, answer, rows))
+        self._walk(asked).pages[asked.token] = Page(self.count, asked.token, answer, rows)
 
     def _walk(self, asked: Asked) -> Walk:
         key = asked.process, asked.symbols, asked.start, asked.end, asked.timeframe
-        if not asked.token or key not in self._latest:
+        if key not in self._latest or (not asked.token and self._latest[key].has_ended):
             self._latest[key] = Walk(asked)
             self._walks.append(self._latest[key])
         return self._latest[key]
 
     def walks_since(self, number: int) -> Iterator[Walk]:
-        """Yield the walks that got a page after the answer with this number, the earliest first."""
-        return (walk for walk in self._walks if walk.pages[-1].number > number)
+        """Yield the walks that got a page after the answer with this number, the earliest first.
+
+        Each process has walks of its own: those of former steps get no page any more.
+        """
+        return reversed([*takewhile(lambda walk: walk.latest > number, reversed(self._walks))])
 
     def words_since(self, number: int, timeframe: str = MINUTES) -> dict[Day, list[Word]]:
         """Return what was said of each symbol-day by the walks after the answer with this number."""

@@ -144,6 +144,14 @@ def test_the_pages_of_one_walk_are_one_answer_and_a_page_that_comes_again_counts
     assert (word.rows, word.is_whole) == (tuple(WHOLE), True)
 
 
+def test_a_page_that_comes_again_leaves_the_page_that_was_sent_for_ahead_of_it() -> None:
+    ledger = Ledger()
+    for said, token, next_token in ((WHOLE[:1], "", "a"), ([], "a", "b"), (WHOLE[2:], "b", ""), (WHOLE[1:2], "a", "b")):
+        _page(ledger, said, token, next_token)
+    (word,) = ledger.words_since(0)[DAY]
+    assert (word.rows, word.is_whole) == (tuple(WHOLE), True)
+
+
 def _page(ledger: Ledger, rows: list, token: str, next_token: str) -> None:
     spare = Ledger()
     tell(spare, DAY, rows, token=next_token, more=frozenset({DAY}) if next_token else frozenset())

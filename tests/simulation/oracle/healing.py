@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from marketpipe import Pipeline
 
 DATA: Final = f"{STORE}/data"
+VERSION_INDEX: Final = "known_since.csv"
+"""A power loss may leave anything in the place of its last lines, and verify says what to do then."""
 A_DAY: Final = 86_400.0
 OF_RECORDS: Final = frozenset(
     {
@@ -85,6 +87,7 @@ def heals(healed: Healed, memory: Memory, session: str, ended: int) -> Findings:
     yield from _bars(healed, memory, session, ended)
     for problem in healed.integrity.problems:
         is_foreign = problem.damage is Damage.FOREIGN or problem.path in memory.ever_damaged
+        is_foreign |= problem.path.endswith(VERSION_INDEX) and not memory.is_machine_well
         yield None if is_foreign else f"after calm commands {problem.path} {problem.reason} ({problem.damage})"
     for each in healed.coverage.days():
         day = str(each.symbol_day.symbol), str(each.symbol_day.trading_date)
