@@ -95,7 +95,13 @@ def heals(healed: Healed, memory: Memory, session: str, ended: int) -> Findings:
         if not _is_judged(day, memory, ended):
             continue
         is_open = found.verdict in (Verdict.MISSING, Verdict.PARTIAL) or found.suspicion in OF_RECORDS
+        if found.suspicion is Suspicion.STALE_AGGREGATE and any(map(_is_derived, memory.ever_damaged)):
+            continue  # what is in the place of the file has to be moved away
         yield f"after calm commands {day[0]} {day[1]} is {found.verdict}: {found.detail}" if is_open else None
+
+
+def _is_derived(path: str) -> bool:
+    return path.startswith(("aggregates/", "copies/"))
 
 
 def _bars(healed: Healed, memory: Memory, session: str, ended: int) -> Findings:
