@@ -321,7 +321,7 @@ class Store:
         """
         recoverer, parts = composition.new_recoverer(self._parts), self._parts
         recoverer.must_archive(force)  # refused before a lock file is made
-        if not parts.config.state_path.exists() and not composition.new_stored_files(parts).symbols():
+        if not recoverer.has_state() and not composition.new_stored_files(parts).symbols():
             place = parts.config.output_path.absolute()
             raise ConfigurationError(f"nothing was recovered: no bars are stored at {place}, and there is no state")
         composition.stored_identity(parts).refuse_nameless()

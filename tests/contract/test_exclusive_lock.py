@@ -11,6 +11,8 @@ import pytest
 from marketpipe.ingestion.application.ports import ExclusiveLock
 from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
 from marketpipe.shared_kernel.domain.errors import StoreBusyError
+from tests.simulation.disk.model import PLACE
+from tests.simulation.modelled_states import ModelledComputer
 from tests.support.in_memory_exclusive_lock import InMemoryExclusiveLock
 
 NewLock = Callable[[bool], ExclusiveLock]
@@ -23,12 +25,19 @@ def _on_a_file(folder: Path) -> NewLock:
     return lambda waits: ExclusiveFileLock(folder / "lock", waits=waits)
 
 
+def _on_a_modelled_file(_: Path) -> NewLock:
+    """Each lock is one of another process."""
+    computer, path = ModelledComputer(), Path(PLACE) / "lock"
+    computer.close()  # it has no databases, and keeps its disk
+    return lambda waits: ExclusiveFileLock(path, waits=waits, machine=computer.process()[0])
+
+
 def _in_memory(_: Path) -> NewLock:
     shared = threading.Lock()
     return lambda waits: InMemoryExclusiveLock(shared, waits=waits)
 
 
-@pytest.fixture(params=[_on_a_file, _in_memory])
+@pytest.fixture(params=[_on_a_file, _on_a_modelled_file, _in_memory])
 def new_lock(request: pytest.FixtureRequest, tmp_path: Path) -> NewLock:
     made: NewLock = request.param(tmp_path)
     return made

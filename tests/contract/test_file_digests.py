@@ -9,6 +9,7 @@ import pytest
 
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.shared_kernel.domain.store_inventory import ABSENT, FileDigests
+from tests.simulation.modelled_states import ModelledState
 from tests.support.in_memory_file_digests import InMemoryFileDigests
 
 FOLDER = "aggregates/timeframe=5m/symbol=BRK.B/"
@@ -16,12 +17,13 @@ ONE, OTHER = f"{FOLDER}year=2024/month=01.parquet", f"{FOLDER}year=2024/month=02
 OF_ANOTHER = "aggregates/timeframe=5m/symbol=BRK.BA/year=2024/month=01.parquet"
 
 
-@pytest.fixture(params=["SQLite", "in memory"])
+@pytest.fixture(params=["SQLite", "simulated", "in memory"])
 def digests(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[FileDigests]:
     if request.param == "in memory":
         yield InMemoryFileDigests()
         return
-    state = SQLiteState(tmp_path / "state.sqlite", "../data")
+    is_real = request.param == "SQLite"
+    state = SQLiteState(tmp_path / "state.sqlite", "../data") if is_real else ModelledState()
     yield state.file_digests
     state.close()
 

@@ -1,4 +1,4 @@
-"""The contract of the port ``IngestionState``, for the state in SQLite and for the fake in memory."""
+"""The contract of the port ``IngestionState``: for the state in SQLite, real and simulated, and the fake in memory."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from marketpipe.shared_kernel.domain.store_inventory import NO_MARK, DatasetIden
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKind, TradedMinutes, TradingDate
+from tests.simulation.modelled_states import ModelledState
 from tests.support.builders import day
 from tests.support.checkpoints import CHECKED_AT as NOW
 from tests.support.checkpoints import answer, record
@@ -54,6 +55,7 @@ def _on_disk(folder: Path) -> IngestionState:
 STATES: dict[str, Callable[[Path], IngestionState]] = {
     "sqlite": _on_disk,
     "in memory": lambda _: InMemoryIngestionState(),
+    "simulated": lambda _: ModelledState(),
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import DaysOfYear, TradingDate
 from marketpipe.shared_kernel.events import StoredOfficialYear
+from tests.simulation.modelled_states import ModelledState
 from tests.support.in_memory_ingestion_state import InMemoryIngestionState
 
 NOW = Timestamp.parse("2025-06-02T12:00:00.000123Z")
@@ -23,10 +24,16 @@ AAPL, MSFT = Symbol("AAPL"), Symbol("MSFT")
 ONE, OTHER = RecordedVersion("10-20", NOW, "ab" * 32), RecordedVersion("30-40", NOW, "cd" * 32)
 
 
-@pytest.fixture(params=["sqlite", "in memory"])
+STATES: dict[str, Callable[[Path], IngestionState]] = {
+    "sqlite": lambda folder: SQLiteState(folder / "s.sqlite", "../data"),
+    "simulated": lambda _: ModelledState(),
+    "in memory": lambda _: InMemoryIngestionState(),
+}
+
+
+@pytest.fixture(params=list(STATES))
 def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[IngestionState]:
-    on_disk = request.param == "sqlite"
-    made: IngestionState = SQLiteState(tmp_path / "s.sqlite", "../data") if on_disk else InMemoryIngestionState()
+    made = STATES[request.param](tmp_path)
     yield made
     made.close()
 

@@ -17,6 +17,7 @@ from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import SessionHours
 from marketpipe.testing import FakeClock
+from tests.simulation.modelled_states import STATE, ModelledComputer
 from tests.support.builders import day
 from tests.support.checkpoints import CHECKED_AT as NOW
 from tests.support.checkpoints import answer, record
@@ -45,13 +46,23 @@ def _on_disk(folder: Path) -> Iterator[Sharing]:
     other.close()
 
 
+def _simulated(_: Path) -> Iterator[Sharing]:
+    """The other process is killed: it closes nothing."""
+    computer = ModelledComputer()
+    machine, (of_other, kill) = computer.process()[0], computer.process()
+    one, other = (SQLiteState(STATE, "../data", machine=each) for each in (machine, of_other))
+    yield Sharing(one, one.leases, other.leases, kill)
+    one.close()
+    computer.close()
+
+
 def _in_memory(_: Path) -> Iterator[Sharing]:
     state = InMemoryIngestionState()
     other = state.shared_by("other").leases
     yield Sharing(state, state.leases, other, other.die)
 
 
-@pytest.fixture(params=[_on_disk, _in_memory])
+@pytest.fixture(params=[_on_disk, _simulated, _in_memory])
 def sharing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sharing]:
     yield from request.param(tmp_path)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.shared_kernel.domain.store_inventory import VersionRegister
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
 from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT_PAST, TradingDate
+from tests.simulation.modelled_states import ModelledState
 from tests.support.checkpoints import answer, record
 from tests.support.in_memory_ingestion_state import InMemoryIngestionState
 
@@ -21,10 +22,16 @@ AAPL = Symbol("AAPL")
 DATES = ("2024-01-02", "2024-01-03", "2024-01-04")
 
 
-@pytest.fixture(params=["sqlite", "in memory"])
+STATES: dict[str, Callable[[Path], IngestionState]] = {
+    "sqlite": lambda folder: SQLiteState(folder / "marketpipe.sqlite", "data"),
+    "simulated": lambda _: ModelledState("data"),
+    "in memory": lambda _: InMemoryIngestionState(),
+}
+
+
+@pytest.fixture(params=list(STATES))
 def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[IngestionState]:
-    on_disk = request.param == "sqlite"
-    made: IngestionState = SQLiteState(tmp_path / "marketpipe.sqlite", "data") if on_disk else InMemoryIngestionState()
+    made = STATES[request.param](tmp_path)
     record(made, [answer("AAPL", date) for date in DATES])
     record(made, [answer("MSFT", DATES[0], Outcome.EMPTY, 0)])
     yield made

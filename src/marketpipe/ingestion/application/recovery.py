@@ -119,6 +119,10 @@ class StateRecoverer:
             )
         return self._file.archive(self._clock.now()) if self.must_archive(force) else None
 
+    def has_state(self) -> bool:
+        """Return whether there is a state file, whatever it contains."""
+        return self._file.condition() is not StateCondition.ABSENT
+
     def must_archive(self, force: bool) -> bool:
         """Whether there is a state to archive. Raises ``ConfigurationError`` as ``archive_state``; changes nothing."""
         condition = self._file.condition()

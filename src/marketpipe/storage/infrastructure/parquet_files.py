@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -193,15 +193,6 @@ def end_of_file(path: str, size: int, disk: Disk = REAL_DISK) -> bytes:
         return disk.pread(descriptor, size, max(0, disk.fstat(descriptor).st_size - size))
     finally:
         disk.close(descriptor)
-
-
-def open_file(path: Path | str) -> BinaryIO:
-    """Open a file to read its bytes. Raises ``OSError``, also for a pipe, which would be waited for for ever."""
-    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise OSError(errno.EINVAL, "it is not a file", str(path))
-    return file
 
 
 def stored_content(path: Path | str, disk: Disk = REAL_DISK) -> tuple[bytes, int] | None:

@@ -17,8 +17,8 @@ from marketpipe.storage.infrastructure.parquet_files import (
     ParquetWriter,
     bars_at,
     file_in,
-    open_file,
     read_bars,
+    read_file,
     read_metadata,
     read_rows,
 )
@@ -96,7 +96,7 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path, put: Call
         with pytest.raises(PartitionUnreadableError, match=r"day=02\.parquet is not a file; move away"):
             read(tmp_path / "day=02.parquet")
     with pytest.raises(OSError, match=r"day=02\.parquet"):
-        open_file(tmp_path / "day=02.parquet")
+        read_file(tmp_path / "day=02.parquet")
 
 
 def test_a_file_damaged_behind_an_intact_footer_is_damaged(tmp_path: Path) -> None:
