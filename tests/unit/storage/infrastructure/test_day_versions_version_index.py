@@ -421,3 +421,20 @@ def test_a_copy_without_times_answers_every_as_of_as_the_original(
         for moment in [Timestamp.from_epoch_micros(m.epoch_micros + step) for m in moments for step in (-1, 0, 1)]:
             assert opens(copy, moment) == opens(store, moment)
         assert opens(copy, max(moments)) == opens(copy, None)
+
+
+def test_a_file_that_an_index_does_not_have_and_an_index_that_cannot_be_read(tmp_path: Path) -> None:
+    store = StoreOnDisk(tmp_path, clock=FakeClock(START))
+    (stored,) = store.keep((AAPL, [at(0)]))
+    known, date = VersionIndex(store.layout).of(Symbol("AAPL")), AAPL.trading_date
+    moment = Timestamp.parse(START)
+
+    assert known.since(date, LATER, lambda: ONE) == LATER
+    assert known.published_at(moment, date) == {stored.sha256}
+    assert known.published_at(LATER, date) == known.published_at(moment, NEXT_DAY.trading_date) == frozenset()
+
+    (tmp_path / INDEX).unlink()
+    (tmp_path / INDEX).mkdir()
+    with pytest.raises(StorageError, match=r"cannot read .*known_since\.csv: Is a directory"):
+        VersionIndex(store.layout).of(Symbol("AAPL"))
+    assert VersionIndex(store.layout).problem(Symbol("AAPL")) == "cannot be read: Is a directory"

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from attrs import evolve
 
+from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradedMinutes
+from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
+from marketpipe.storage.domain.data_partition import Revision
+from marketpipe.storage.infrastructure.day_versions import find_stored, moment_of
+from marketpipe.storage.infrastructure.parquet_files import ParquetWriter
+from marketpipe.storage.infrastructure.partition_manager import PartitionManager
 from marketpipe.testing import FakeClock
 from tests.support.bar_stores import at
-from tests.support.builders import columnar, day
-from tests.support.store_on_disk import StoreOnDisk, tree
+from tests.support.builders import CALENDAR, columnar, day
+from tests.support.store_on_disk import IDENTITY, NOTHING, StoreOnDisk, tree
 from tests.support.system_calls import SystemCalls
 
 AAPL = day("AAPL", "2024-01-02")
@@ -145,3 +155,59 @@ def test_the_minutes_returned_are_those_of_all_that_is_stored(tmp_path: Path) ->
     (result,) = store.keep((AAPL, [at(1), at(629)]), whole=False)
 
     assert result.minutes == TradedMinutes.of(1 | 1 << 330 | 1 << 331 | 1 << 959)
+
+
+def test_quarantined_bars_of_another_dataset_are_not_replaced(tmp_path: Path) -> None:
+    msft = day("MSFT", "2024-01-02")
+    store, other = StoreOnDisk(tmp_path / "a"), StoreOnDisk(tmp_path / "b", evolve(IDENTITY, feed="iex"))
+    store.keep((AAPL, [at(0)]), rejected=columnar((AAPL, [at(1)])))
+    other.keep((msft, []), rejected=columnar((msft, [at(0)])))
+    shutil.copytree(other.layout.quarantine, store.layout.quarantine, dirs_exist_ok=True)
+    before = tree(tmp_path)
+
+    with pytest.raises(StorageError, match="this store is of provider alpaca, feed sip, adjustment raw: move it away"):
+        store.keep((msft, []), rejected=columnar((msft, [at(0)])))
+    assert tree(tmp_path) == before
+
+
+class FormerWriter(ParquetWriter):
+    """Writes small days as versions of MarketPipe before ``SMALL_DAY`` did."""
+
+    def encode_day(self, table: pa.Table, metadata: Mapping[str, str]) -> bytes:
+        return self.encode(table, metadata)
+
+
+def test_a_small_day_keeps_the_bytes_that_an_earlier_version_of_marketpipe_wrote(tmp_path: Path) -> None:
+    store, writer = StoreOnDisk(tmp_path), FormerWriter("zstd")
+    steps = store.files, store.clock, store.register, FigureCalculator(CALENDAR), lambda: store.months
+    PartitionManager(store.layout, store.identity, writer, *steps).store(columnar((AAPL, [at(0)])), NOTHING)
+    former = store.path(AAPL).read_bytes()
+
+    store.keep((AAPL, [at(0)]))
+    assert store.path(AAPL).read_bytes() == former
+
+    store.keep((AAPL, [at(0, 200.0)]))
+    assert ParquetWriter("zstd").has_two_forms(pq.read_table(store.path(AAPL), partitioning=None))
+    assert store.path(AAPL).read_bytes() != former
+
+
+def test_a_revision_that_cannot_be_read_is_replaced_by_the_version_of_its_moment(tmp_path: Path) -> None:
+    store = StoreOnDisk(tmp_path)
+    store.keep((AAPL, [at(0)]))
+    first, since = store.path(AAPL).read_bytes(), moment_of(store.path(AAPL).stat().st_mtime_ns)
+    revision = store.layout.revision(Revision(AAPL, since))
+    revision.parent.mkdir(parents=True)
+    revision.write_bytes(b"torn")
+    store.clock.advance(60)
+
+    store.keep((AAPL, [at(0, 200.0)]))
+
+    assert revision.read_bytes() == first
+
+
+def test_a_day_file_that_cannot_be_read_is_damaged(tmp_path: Path) -> None:
+    assert find_stored(tmp_path / "day", dict) is None
+    (tmp_path / "day").mkdir()
+    found = find_stored(tmp_path / "day", dict)
+    assert found is not None
+    assert "cannot be read" in str(found.damage)

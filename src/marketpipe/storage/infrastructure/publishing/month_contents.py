@@ -247,12 +247,9 @@ class ReplacedFiles:
         """A copy that a killed run has made is not made again."""
         refuse_links(self._layout.quarantine, month.folder, self._disk)
         folder = self._layout.quarantine / month.folder
-        for number in count(1):
-            place = folder / f"{name}.{number}.bak"
-            with translating(place):
-                if not lexists(self._disk, place) or self._has(place, content):
-                    break
-        return place
+        places = (folder / f"{name}.{number}.bak" for number in count(1))
+        with translating(folder):
+            return next(place for place in places if not lexists(self._disk, place) or self._has(place, content))
 
     def _has(self, place: Path, content: bytes | None) -> bool:
         return content is not None and is_file(self._disk, place) and read_bytes(self._disk, place) == content

@@ -335,3 +335,24 @@ def test_threads_may_publish_the_same_file_at_once(tmp_path: Path) -> None:
 
     assert list(tree(tmp_path)) == ["a/x"]
     assert (tmp_path / "a" / "x").read_bytes() in contents
+
+
+def test_below_the_roots_of_a_store_no_link_is_followed(tmp_path: Path) -> None:
+    root, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
+    for folder in (root, elsewhere):
+        folder.mkdir()
+    (root / "symbol=AAPL").symlink_to(elsewhere)
+
+    with pytest.raises(StorageError, match=r"cannot write .*symbol=AAPL: it is a link"):
+        DurableFiles(roots=[root]).publish({root / "symbol=AAPL" / "day": b"bars"})
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_file_has_the_latest_time_there_is_if_all_are_taken(tmp_path: Path) -> None:
+    moment = 1_700_000_000_000_000_000
+    taken = [moment // 1000 + seconds * 1_000_000 for seconds in (0, 2, 4)]
+
+    with DurableFiles().group() as group:
+        group.add(tmp_path / "day", b"bars", moment, taken)
+
+    assert (tmp_path / "day").stat().st_mtime_ns == moment + 4_000_000_000

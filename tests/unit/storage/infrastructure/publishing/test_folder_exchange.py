@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from marketpipe.shared_kernel.domain.errors import StorageError
+from marketpipe.shared_kernel.infrastructure.machine.disk import AnyPath
 from marketpipe.shared_kernel.infrastructure.machine.machine import HERE, Machine
 from marketpipe.shared_kernel.infrastructure.machine.real_disk import RealDisk, exchange_folders
 from marketpipe.storage.infrastructure.compacted.month_file import StoredDayFile
@@ -205,3 +207,28 @@ def test_what_access_control_lists_grant_is_kept(tmp_path: Path) -> None:
     assert rights_of(plain) == rights
     give_rights(plain, before)
     assert rights_of(plain) == before
+
+
+def test_a_folder_without_a_file_gets_files_and_what_was_swept_once_is_not_swept_again(tmp_path: Path) -> None:
+    folder, exchange = tmp_path / "data" / "month=01", exchange_in(tmp_path)
+    folder.mkdir(parents=True)
+    assert exchange.replace(folder, NEW, lambda _: True) is Exchanged.DONE
+    left = tmp_path / "staging" / ".exchange.999999999-1.tmp"
+    left.mkdir()
+
+    assert exchange.replace(folder, [], lambda _: True) is Exchanged.DONE
+
+    assert (contents(folder), left.exists()) == ({}, True)
+
+
+def test_a_group_that_may_not_be_given_leaves_the_new_file_no_more_rights_than_others_have(tmp_path: Path) -> None:
+    class NotAllowed(RealDisk):
+        def chown(self, path: AnyPath | int, /, uid: int, gid: int, *, follow_symlinks: bool = True) -> None:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), path)
+
+    new = tmp_path / "new"
+    new.write_bytes(b"bars")
+
+    give_rights(new, AccessRights(12345, 54321, 0o664, {}), NotAllowed())
+
+    assert stat.S_IMODE(new.stat().st_mode) == 0o644

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 from attrs import evolve
 
+from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError
 from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.infrastructure.machine.disk import AnyPath
+from marketpipe.shared_kernel.infrastructure.machine.real_disk import RealDisk
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE, days_in
 from marketpipe.storage.infrastructure.compacted.parquet_end import MAGIC
+from marketpipe.storage.infrastructure.day_versions import NO_MARK
+from marketpipe.storage.infrastructure.parquet_files import sha256
 from marketpipe.storage.infrastructure.publishing.month_contents import MonthContents, Recorded, contents_of
 from tests.support.bar_stores import at
 from tests.support.builders import day
@@ -29,13 +36,13 @@ class DamagedMonth:
         store.keep(*((day("AAPL", date), [at(0), at(1, 100.0 + n)]) for n, date in enumerate(DATES)))
         self.recorded: Recorded = recorded_as_stored(store.layout, JANUARY)
         store.compact("AAPL")
-        self._folder = store.layout.month(JANUARY)
-        self.days = days_in((self._folder / MONTH_FILE).read_bytes())
+        self.folder = store.layout.month(JANUARY)
+        self.days = days_in((self.folder / MONTH_FILE).read_bytes())
         self.content = b"".join(each.content for each in self.days)
 
     def found(self, content: bytes, recorded: Recorded | None = None) -> MonthContents:
-        (self._folder / MONTH_FILE).write_bytes(content)
-        return contents_of(JANUARY, self._folder, {MONTH_FILE}, self.recorded if recorded is None else recorded)
+        (self.folder / MONTH_FILE).write_bytes(content)
+        return contents_of(JANUARY, self.folder, {MONTH_FILE}, self.recorded if recorded is None else recorded)
 
 
 @pytest.fixture
@@ -85,3 +92,78 @@ def test_a_day_with_other_bytes_than_the_recorded_ones_is_not_kept(month: Damage
 
     assert names(found) == []
     assert [str(date) for date in found.lost] == DATES
+
+
+def beside(month: DamagedMonth, content: bytes, recorded: Recorded) -> MonthContents:
+    """Return what a whole month has whose first day is a file too, with this content."""
+    (month.folder / NAMES[0]).write_bytes(content)
+    return contents_of(JANUARY, month.folder, {MONTH_FILE, NAMES[0]}, recorded)
+
+
+def test_of_two_versions_of_a_day_the_recorded_one_counts(tmp_path: Path) -> None:
+    month = DamagedMonth(tmp_path)
+    date, *_ = month.recorded
+    of_file = {**month.recorded, date: evolve(month.recorded[date], sha256=sha256(b"other"))}
+    same = beside(month, month.days[0].content, month.recorded)
+    in_month, in_file = beside(month, b"other", month.recorded), beside(month, b"other", of_file)
+
+    assert (names(same), same.set_aside, same.keeps_month_file) == (NAMES[1:], [], False)
+    assert (names(in_month), [each.name for each in in_month.set_aside], in_month.keeps_month_file) == (
+        *(NAMES, NAMES[:1], False),
+    )
+    assert (names(in_file), in_file.set_aside, in_file.keeps_month_file) == (NAMES[1:], [], True)
+    with pytest.raises(PartitionUnreadableError, match=f"{NAMES[0]} "):
+        beside(month, b"neither", {})
+
+
+def test_a_folder_in_the_place_of_a_day_file_stays_where_it_is(tmp_path: Path) -> None:
+    month = DamagedMonth(tmp_path)
+    (month.folder / "day=05.parquet").mkdir()
+
+    found = contents_of(JANUARY, month.folder, {MONTH_FILE, "day=05.parquet"}, month.recorded)
+
+    assert (names(found), found.set_aside) == (NAMES, [])
+
+
+class Unreadable(RealDisk):
+    """A disk whose files cannot be opened for a reason."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+    __slots__ = ("code",)
+
+    def open(self, path: AnyPath, /, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        raise OSError(self.code, os.strerror(self.code), path)
+
+
+def test_of_a_month_file_that_cannot_be_read_every_day_is_lost(tmp_path: Path) -> None:
+    month = DamagedMonth(tmp_path)
+    broken = contents_of(JANUARY, month.folder, {MONTH_FILE}, month.recorded, Unreadable(errno.EIO))
+    with pytest.raises(StorageError, match="Too many open files"):
+        contents_of(JANUARY, month.folder, {MONTH_FILE}, month.recorded, Unreadable(errno.EMFILE))
+    (month.folder / MONTH_FILE).unlink()
+    (month.folder / MONTH_FILE).mkdir()
+    folder = contents_of(JANUARY, month.folder, {MONTH_FILE}, month.recorded)
+    (month.folder / MONTH_FILE).rmdir()
+    (month.folder / MONTH_FILE).symlink_to("nowhere")
+    link = contents_of(JANUARY, month.folder, {MONTH_FILE}, month.recorded)
+
+    for found in (broken, folder, link):
+        assert (found.file, names(found), [str(date) for date in found.lost]) == (None, [], DATES)
+
+
+def test_a_day_that_an_early_version_recorded_without_its_size_is_found_by_what_it_says_of_itself(
+    month: DamagedMonth,
+) -> None:
+    early = {date: evolve(version, mark=NO_MARK) for date, version in month.recorded.items()}
+
+    assert names(month.found(month.content, early)) == NAMES
+
+
+def test_the_days_of_another_symbol_are_not_taken_for_those_of_the_month(month: DamagedMonth, tmp_path: Path) -> None:
+    other = StoreOnDisk(tmp_path / "other")
+    other.keep((day("MSFT", "2024-01-05"), [at(0)]))
+    foreign = other.path(day("MSFT", "2024-01-05")).read_bytes()
+
+    assert names(month.found(foreign + month.content, {})) == NAMES

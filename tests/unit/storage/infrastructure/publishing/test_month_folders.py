@@ -3,16 +3,18 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
 
-from marketpipe.shared_kernel.domain.errors import ConfigurationError, MonthUnreadableError
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, MonthUnreadableError, StorageError
 from marketpipe.shared_kernel.domain.store_inventory import RecordedVersion
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
+from marketpipe.shared_kernel.infrastructure.machine.real_disk import exchange_folders
 from marketpipe.storage.domain.compaction import Condition
 from marketpipe.storage.domain.data_partition import MonthPartition, Revision
 from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE
@@ -288,3 +290,76 @@ def test_a_correction_of_a_day_inside_is_as_if_the_month_had_not_been_one_file(t
     former = stores[1].layout.revisions_of(JANUARY)
     assert [str(each.symbol_day.trading_date) for each in former] == [DATES[1], DATES[2], DATES[2]]
     assert all(isinstance(each, Revision) for each in former)
+
+
+def test_it_knows_the_months_of_a_symbol_and_those_with_several_files(store: StoreOnDisk) -> None:
+    store.keep((day("AAPL", "2024-02-01"), [at(0)]))
+    (january, february) = store.months.months(Symbol("AAPL"))
+
+    assert [store.months.has_several_files(month) for month in (january, february)] == [True, False]
+    store.compact("AAPL")
+    assert not store.months.has_several_files(january)
+
+
+def test_a_month_whose_file_is_damaged_is_mixed(store: StoreOnDisk) -> None:
+    store.compact("AAPL")
+    dates = [TradingDate.parse(date) for date in DATES]
+    assert not store.months.is_mixed(JANUARY, dates)
+
+    path = store.layout.month(JANUARY) / MONTH_FILE
+    path.write_bytes(path.read_bytes()[:-1])
+
+    assert store.months.is_mixed(JANUARY, dates)
+
+
+def test_a_month_that_another_process_expands_meanwhile_is_left_to_it(store: StoreOnDisk) -> None:
+    before = with_times(store)
+    store.compact("AAPL")
+
+    @contextmanager
+    def late() -> Iterator[None]:
+        store.months.expand(JANUARY, {})
+        yield
+
+    assert MonthFolders(store.layout, store.files, store.exchange, late).expand(JANUARY, {}) is None
+    assert with_times(store) == before
+
+
+def test_a_month_that_another_program_changes_while_it_is_expanded_keeps_its_form(store: StoreOnDisk) -> None:
+    store.compact("AAPL")
+
+    def exchange(one: Path, other: Path) -> None:
+        if not (other / "notes.txt").exists() and not (one / "notes.txt").exists():
+            (other / "notes.txt").write_text("mine")
+        exchange_folders(one, other)
+
+    changed = FolderExchange(store.files, store.layout.data, store.layout.revisions, None, exchange)
+    with pytest.raises(StorageError, match="month=01: "):
+        MonthFolders(store.layout, store.files, changed, nullcontext).expand(JANUARY, {})
+    assert sorted(path.name for path in store.layout.month(JANUARY).iterdir()) == [MONTH_FILE, "notes.txt"]
+
+
+@pytest.mark.parametrize("reason", [None, "is being written in its folder"])
+def test_a_temporary_file_of_a_process_that_is_gone_is_no_reason_to_leave_a_month_as_it_is(
+    store: StoreOnDisk, reason: str | None
+) -> None:
+    process = os.getpid() if reason else 999_999_999
+    (store.layout.month(JANUARY) / f".day=02.parquet.{process}-1.tmp").write_bytes(b"staged")
+
+    done = store.compact("AAPL")
+
+    assert done is not None
+    assert done.condition is (Condition.SKIPPED if reason else Condition.CHANGED)
+    assert (reason or "") in str(done.reason)
+
+
+def test_the_days_that_the_damage_of_a_month_has_cost_are_counted(store: StoreOnDisk) -> None:
+    recorded = recorded_as_stored(store.layout, JANUARY)
+    store.compact("AAPL")
+    path = store.layout.month(JANUARY) / MONTH_FILE
+    path.write_bytes(b"x" + path.read_bytes()[1:-1])
+
+    undone = store.months.expand(JANUARY, recorded)
+
+    assert undone is not None
+    assert str(undone.reason).startswith("1 day of its damaged file cannot be read")
