@@ -173,9 +173,10 @@ class _Drawing:
         self._at = self._evening(day)
         drawn += self._ends()
         drawn += self._changes_of(day)
-        drawn += self._command_with_sequel("update", day)
-        for _ in range(self._count(self._busy)):
-            drawn += self._command_with_sequel(weighted(self._random, COMMANDS), day)
+        commands = [weighted(self._random, COMMANDS) for _ in range(self._count(self._busy))]
+        commands.insert(0 if self._random.random() < 0.6 else len(commands), "update")
+        for command in commands:
+            drawn += self._command_with_sequel(command, day)
         if self._random.random() < self._events:
             drawn += self._event(day)
         return drawn

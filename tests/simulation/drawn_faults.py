@@ -13,48 +13,154 @@ from tests.simulation.wire_faults import EXAMPLES
 
 ASKING: Final = frozenset(["ingest", "ingest retry", "update", "audit", "audit adopt", "get"])
 """Commands that ask the provider."""
-WRITING: Final = ASKING - {"audit"} | {"aggregate", "compact", "expand", "drop", "recover", "recover force"}
-
-CALLS_OF_WRITERS: Final[Mapping[str, int]] = {
-    "open": 36,
+Counted = Mapping[str, int]
+OF_UPDATES: Final[Counted] = {
+    "open": 47,
+    "stat": 150,
+    "lstat": 54,
+    "scandir": 60,
+    "listdir": 18,
+    "opened": 21,
+    "read": 6,
+    "fstat": 36,
+    "write": 8,
+    "fsync": 13,
+    "replace": 7,
+    "begin_to_store": 6,
+    "utime": 6,
+    "mkdir": 12,
+    "unlink": 1,
+    "flock": 24,
+    "pread": 8,
+    "pwrite": 9,
+    "sql BEGIN": 14,
+    "sql COMMIT": 14,
+    "sql COMMITTED": 14,
+    "sql INSERT": 12,
+    "sql UPDATE": 8,
+    "sql DELETE": 7,
+    "sql SELECT": 53,
+    "GET": 4,
+}
+OF_REPEATS: Final[Counted] = {
+    "open": 15,
+    "stat": 60,
+    "lstat": 15,
+    "scandir": 30,
+    "listdir": 9,
+    "opened": 8,
+    "fstat": 8,
+    "write": 2,
+    "fsync": 2,
+    "replace": 2,
+    "begin_to_store": 2,
+    "utime": 2,
+    "mkdir": 2,
+    "unlink": 1,
+    "flock": 4,
+    "sql BEGIN": 5,
+    "sql COMMIT": 5,
+    "sql COMMITTED": 5,
+    "sql INSERT": 4,
+    "sql UPDATE": 3,
+    "sql SELECT": 27,
+    "GET": 2,
+}
+OF_REMOVALS: Final[Counted] = {
+    "open": 62,
+    "stat": 84,
+    "lstat": 120,
+    "scandir": 51,
+    "listdir": 28,
+    "read": 28,
     "write": 14,
     "fsync": 20,
-    "replace": 9,
-    "stat": 45,
-    "lstat": 22,
-    "scandir": 6,
-    "mkdir": 11,
-    "utime": 7,
-    "close": 30,
-    "flock": 30,
-    "pread": 14,
-    "pwrite": 15,
-    "begin_to_store": 8,
-    "unlink": 1,
-    "fstat": 16,
-    "sql BEGIN": 15,
-    "sql COMMIT": 15,
-    "sql COMMITTED": 15,
+    "replace": 14,
+    "begin_to_store": 14,
+    "utime": 13,
+    "link": 13,
+    "rmdir": 7,
+    "unlink": 17,
+    "flock": 9,
+    "mkdir": 6,
+    "sql BEGIN": 14,
+    "sql COMMIT": 14,
+    "sql COMMITTED": 14,
     "sql INSERT": 14,
-    "sql UPDATE": 15,
-    "sql SELECT": 80,
+    "sql DELETE": 15,
+    "sql SELECT": 12,
 }
-"""How many calls of a name a command usually makes that writes to a store of two symbols. Measured."""
-CALLS_OF_READERS: Final[Mapping[str, int]] = {
-    "stat": 15,
-    "open": 8,
+OF_RECOVERIES: Final[Counted] = {
+    "open": 22,
+    "stat": 27,
+    "lstat": 74,
+    "scandir": 31,
+    "listdir": 57,
+    "opened": 16,
+    "read": 11,
+    "replace": 1,
+    "flock": 4,
     "mkdir": 2,
-    "close": 6,
-    "flock": 3,
-    "scandir": 6,
-    "fstat": 4,
-    "sql BEGIN": 2,
-    "sql COMMIT": 2,
-    "sql COMMITTED": 2,
-    "sql SELECT": 40,
-    "sql INSERT": 2,
+    "unlink": 1,
+    "sql BEGIN": 5,
+    "sql COMMIT": 5,
+    "sql COMMITTED": 5,
+    "sql INSERT": 4,
+    "sql UPDATE": 3,
+    "sql SELECT": 11,
 }
-REQUESTS: Final = 6
+OF_MAINTENANCE: Final[Counted] = {
+    "open": 5,
+    "stat": 25,
+    "lstat": 8,
+    "scandir": 9,
+    "listdir": 20,
+    "opened": 3,
+    "write": 1,
+    "fsync": 2,
+    "replace": 1,
+    "mkdir": 2,
+    "flock": 3,
+    "sql BEGIN": 3,
+    "sql COMMIT": 3,
+    "sql COMMITTED": 3,
+    "sql INSERT": 3,
+    "sql SELECT": 8,
+}
+OF_CHECKS: Final[Counted] = {
+    "open": 15,
+    "stat": 20,
+    "lstat": 60,
+    "scandir": 12,
+    "listdir": 30,
+    "read": 12,
+    "fstat": 20,
+    "mkdir": 1,
+    "sql BEGIN": 1,
+    "sql COMMIT": 1,
+    "sql COMMITTED": 1,
+    "sql SELECT": 30,
+}
+OF_LOADS: Final[Counted] = {
+    "open": 12,
+    "stat": 25,
+    "lstat": 18,
+    "scandir": 2,
+    "listdir": 1,
+    "opened": 6,
+    "fstat": 4,
+    "close": 5,
+}
+USUAL: Final[Mapping[str, Counted]] = {
+    "update": OF_UPDATES,
+    **dict.fromkeys(("ingest", "ingest retry", "audit", "audit adopt", "get"), OF_REPEATS),
+    "drop": OF_REMOVALS,
+    **dict.fromkeys(("recover", "recover force"), OF_RECOVERIES),
+    **dict.fromkeys(("aggregate", "compact", "expand"), OF_MAINTENANCE),
+    **dict.fromkeys(("verify", "verify lock", "freeze", "coverage", "status", "plan"), OF_CHECKS),
+    **dict.fromkeys(("load", "load as of", "load aggregate", "load official", "validate"), OF_LOADS),
+}
+"""How many calls of a name a command usually makes, measured in worlds in which nothing goes wrong."""
 KINDS: Final[Mapping[str, float]] = {
     "kill": 5,
     "stop": 1,
@@ -70,7 +176,10 @@ KINDS: Final[Mapping[str, float]] = {
 """What goes wrong besides the wire, and how often."""
 ON_THE_WIRE: Final = 0.45
 """Of the faults of commands that ask the provider."""
-MAY_FAIL: Final = ("open", "write", "fsync", "replace", "mkdir", "scandir", "stat", "utime", "unlink", "begin_to_store")
+MAY_FAIL: Final = (
+    *("open", "write", "fsync", "replace", "mkdir", "utime", "unlink", "link", "begin_to_store"),
+    *("scandir", "listdir", "stat", "lstat", "opened", "read"),
+)
 KILLED_AT: Final[Mapping[str, float]] = {
     "replace": 4,
     "fsync": 3,
@@ -114,9 +223,10 @@ def drawn_faults(random: Random, rates: FaultRates, command: str) -> tuple[Fault
 
 def _drawn(random: Random, command: str) -> Fault:
     if command in ASKING and random.random() < ON_THE_WIRE:
-        return Fault("wire", "GET", random.randint(1, REQUESTS), random.choice(EXAMPLES))
-    kind = random.choices([*KINDS], [*KINDS.values()])[0]
-    usual = CALLS_OF_WRITERS if command in WRITING else CALLS_OF_READERS
+        return Fault("wire", "GET", random.randint(1, USUAL[command]["GET"]), random.choice(EXAMPLES))
+    usual = USUAL[command]
+    kinds = [kind for kind in KINDS if "commit" not in kind or "sql COMMIT" in usual]
+    kind = random.choices(kinds, [KINDS[kind] for kind in kinds])[0]
     call = _call(random, kind, usual)
     detail = ""
     if kind == "pause":
