@@ -16,8 +16,9 @@ KEPT = ("update", "ingest", "verify", "coverage", "load", "load as of", "load of
 def calm(seed: int, feed: str) -> Story:
     """Return the story of a seed without faults, events, changes and commands that run beside others."""
     story = drawn(seed, 20)
-    steps = tuple(evolve(step, faults=(), beside=()) for step in story.steps if step.kind in KEPT)
-    return evolve(story, steps=steps, traits=evolve(story.traits, skew=0.0, feed=feed))
+    steps = [evolve(step, faults=(), beside=()) for step in story.steps if step.kind in KEPT]
+    first = next(number for number, step in enumerate(steps) if step.kind == "update")
+    return evolve(story, steps=tuple(steps[first:]), traits=evolve(story.traits, skew=0.0, feed=feed))
 
 
 def outcomes_of(story: Story) -> list[Outcome]:
