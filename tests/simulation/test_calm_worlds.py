@@ -14,11 +14,14 @@ KEPT = ("update", "ingest", "verify", "coverage", "load", "load as of", "load of
 
 
 def calm(seed: int, feed: str) -> Story:
-    """Return the story of a seed without faults, events, changes and commands that run beside others."""
+    """Return the story of a seed without faults, events, changes and commands that run beside others.
+
+    Each day begins with its update: before it, a session is missing.
+    """
     story = drawn(seed, 20)
-    steps = [evolve(step, faults=(), beside=()) for step in story.steps if step.kind in KEPT]
-    first = next(number for number, step in enumerate(steps) if step.kind == "update")
-    return evolve(story, steps=tuple(steps[first:]), traits=evolve(story.traits, skew=0.0, feed=feed))
+    steps = [evolve(step, faults=(), beside=()) for step in story.steps if step.kind in KEPT and step.at[11:13] < "06"]
+    steps.sort(key=lambda step: (step.at[:10], step.kind != "update"))
+    return evolve(story, steps=tuple(steps), traits=evolve(story.traits, skew=0.0, feed=feed))
 
 
 def outcomes_of(story: Story) -> list[Outcome]:
