@@ -90,7 +90,7 @@ class SQLiteFile:
         Raises ``StateError`` also if the file was archived meanwhile: what is written there is never read again.
         """
         with self._used(), self._synced() if durable else nullcontext(), transaction(self._connection):
-            if self.was_replaced():
+            if self._is_another():
                 raise StateError("was moved away or replaced while it was in use; run again")
             yield self._connection
 
@@ -101,7 +101,11 @@ class SQLiteFile:
             return int(others), self._connection.total_changes
 
     def was_replaced(self) -> bool:
-        """Return whether there is another file of this name now, or none."""
+        """Return whether there is another file of this name now, or none. Raises ``StateError``."""
+        with _translated(self.path):
+            return self._is_another()
+
+    def _is_another(self) -> bool:
         return _identity_of(self.path, self._machine) != self._opened
 
     @contextmanager

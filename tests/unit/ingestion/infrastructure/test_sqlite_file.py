@@ -244,3 +244,14 @@ def test_garbage_in_the_text_of_a_schema_is_damage(path: Path) -> None:
 )
 def test_missing_space_or_permission_names_what_to_do(error: Exception) -> None:
     assert explained(error).endswith("; free space or allow writing there, and run the same command again")
+
+
+def test_a_state_whose_file_may_not_be_examined_says_so_in_words(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    state = SQLiteState(folder / "marketpipe.sqlite", "data")
+    folder.rename(tmp_path / "moved")
+    folder.touch()  # a file in the place of the folder
+    with pytest.raises(StateError, match="Not a directory"):
+        state.was_replaced()
+    state.close()
