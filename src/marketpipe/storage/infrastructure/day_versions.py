@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,6 +26,7 @@ from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, read_text
 from marketpipe.shared_kernel.infrastructure.machine.real_disk import REAL_DISK
 from marketpipe.storage.domain.data_partition import Revision, size_and_time_in
 from marketpipe.storage.domain.storage_metadata import identity_in, label_in
+from marketpipe.storage.infrastructure.compacted.day_access import DAMAGES
 from marketpipe.storage.infrastructure.parquet_files import (
     Int64s,
     checked_bars,
@@ -35,8 +37,10 @@ from marketpipe.storage.infrastructure.parquet_files import (
     versioned,
 )
 from marketpipe.storage.infrastructure.publishing.month_listings import MonthListings
-from marketpipe.storage.infrastructure.store_layout import StoreLayout
+from marketpipe.storage.infrastructure.store_layout import StoreLayout, unreadable
 
+OF_THE_FILE: Final = {*DAMAGES, errno.EINVAL, errno.EISDIR}
+"""Errors that are of one file; what is no file is among them."""
 BEGINNING: Final = Timestamp.from_epoch_micros(0)
 MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -194,10 +198,15 @@ class StoredVersion:
 
 
 def find_stored(path: Path, expected: Callable[[], Mapping[str, str]], disk: Disk = REAL_DISK) -> StoredVersion | None:
-    """Read a day file; None if there is none. A file whose metadata is not as ``expected`` is damaged."""
+    """Read a day file; None if there is none. A file whose metadata is not as ``expected`` is damaged.
+
+    Raises ``StorageError`` if the system is at fault, as with too many open files: the file may be whole.
+    """
     try:
         found = stored_content(path, disk)
     except OSError as error:
+        if error.errno not in OF_THE_FILE:
+            raise unreadable(path, error) from error
         return StoredVersion(NO_MARK, BEGINNING, b"", damage=f"{path} cannot be read: {error.strerror}")
     if found is None:
         return None

@@ -1,0 +1,53 @@
+"""Day files that cannot be read: what is damaged is replaced by a whole answer, and what may be whole is not."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from marketpipe.shared_kernel.domain.errors import StorageError
+from marketpipe.shared_kernel.infrastructure.machine.machine import Machine
+from marketpipe.shared_kernel.infrastructure.machine.real_disk import RealDisk
+from marketpipe.storage.infrastructure.day_versions import find_stored
+from tests.support.bar_stores import at
+from tests.support.builders import day
+from tests.support.store_on_disk import StoreOnDisk
+
+AAPL = day("AAPL", "2024-01-02")
+
+
+class Refusing(RealDisk):
+    """A disk on which files whose names have ``part`` in them cannot be opened to be read."""
+
+    def __init__(self, part: str, code: int = errno.EIO) -> None:
+        self._part, self._code = part, code
+
+    def open(self, path: Any, /, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        if self._part in str(path) and not flags & (os.O_WRONLY | os.O_RDWR):
+            raise OSError(self._code, os.strerror(self._code), str(path))
+        return os.open(path, flags, mode, dir_fd=dir_fd)
+
+
+def test_a_stored_file_that_cannot_be_read_is_damaged(tmp_path: Path) -> None:
+    store = StoreOnDisk(tmp_path)
+    store.keep((AAPL, [at(0)]))
+    found = find_stored(store.path(AAPL), dict, Refusing("day=02"))
+    assert found is not None
+    assert str(found.damage).endswith("day=02.parquet cannot be read: Input/output error")
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_a_file_that_cannot_be_read_for_want_of_means_is_not_replaced(tmp_path: Path, code: int) -> None:
+    """It is whole, and would be lost without a revision."""
+    StoreOnDisk(tmp_path).keep((AAPL, [at(0)]))
+    path = StoreOnDisk(tmp_path).path(AAPL)
+    before, store = path.read_bytes(), StoreOnDisk(tmp_path, machine=Machine(Refusing("day=02", code)))
+
+    with pytest.raises(StorageError, match=rf"cannot read .*day=02\.parquet: {os.strerror(code)}"):
+        store.keep((AAPL, [at(minute, 200.0) for minute in range(390)]))
+
+    assert path.read_bytes() == before
