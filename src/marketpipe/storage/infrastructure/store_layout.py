@@ -322,8 +322,7 @@ def link_below(root: Path, folder: str, disk: Disk = REAL_DISK) -> str | None:
     """Return the first link on the way from a root of the store, which may be one itself, to a folder; None if none."""
     parts = folder.split("/")
     paths = (os.path.join(root, *parts[:count]) for count in range(1, len(parts) + 1))
-    with translating(root):
-        return next((path for path in paths if is_link(disk, path)), None)
+    return next((path for path in paths if _is_link(path, disk)), None)
 
 
 def refuse_links(root: Path, folder: str, disk: Disk = REAL_DISK) -> None:
@@ -344,8 +343,10 @@ def refuse_links_on_the_way(root: Path, folders: Iterable[str], disk: Disk = REA
 
 
 def _is_link(path: str, disk: Disk) -> bool:
-    with translating(path):
+    try:
         return is_link(disk, path)
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def any_files(folder: Path, disk: Disk = REAL_DISK) -> Iterator[Path]:

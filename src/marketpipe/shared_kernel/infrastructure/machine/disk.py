@@ -89,27 +89,27 @@ class Disk(Protocol):
 
 def exists(disk: Disk, path: AnyPath) -> bool:
     """Return whether a path leads to something. A dangling link does not. Raises ``OSError`` if it cannot be told."""
-    return _mode(disk, path) != 0
+    return _mode_by(disk.stat, path) != 0
 
 
 def lexists(disk: Disk, path: AnyPath) -> bool:
     """Return whether a name is there, also that of a dangling link. Raises ``OSError`` if it cannot be told."""
-    return _own_mode(disk, path) != 0
+    return _mode_by(disk.lstat, path) != 0
 
 
 def is_folder(disk: Disk, path: AnyPath) -> bool:
     """Return whether a path leads to a folder. Raises ``OSError`` if it cannot be told."""
-    return stat.S_ISDIR(_mode(disk, path))
+    return stat.S_ISDIR(_mode_by(disk.stat, path))
 
 
 def is_file(disk: Disk, path: AnyPath) -> bool:
     """Return whether a path leads to a regular file. Raises ``OSError`` if it cannot be told."""
-    return stat.S_ISREG(_mode(disk, path))
+    return stat.S_ISREG(_mode_by(disk.stat, path))
 
 
 def is_link(disk: Disk, path: AnyPath) -> bool:
     """Return whether a name is that of a symbolic link. Raises ``OSError`` if it cannot be told."""
-    return stat.S_ISLNK(_own_mode(disk, path))
+    return stat.S_ISLNK(_mode_by(disk.lstat, path))
 
 
 def read_bytes(disk: Disk, path: AnyPath) -> bytes:
@@ -236,22 +236,13 @@ def _matcher(pattern: str) -> Callable[[str], object]:
     return re.compile(fnmatch.translate(pattern)).match
 
 
-def _mode(disk: Disk, path: AnyPath) -> int:
-    return _mode_by(disk.stat, path)
-
-
-def _own_mode(disk: Disk, path: AnyPath) -> int:
-    return _mode_by(disk.lstat, path)
-
-
-def _mode_by(status: Any, path: AnyPath) -> int:
+def _mode_by(status: Callable[[AnyPath], os.stat_result], path: AnyPath) -> int:
     """Return 0 if the path leads nowhere."""
     try:
-        mode: int = status(path).st_mode
+        return status(path).st_mode
     except ValueError:  # a name that no system has, with a zero byte
         return 0
     except OSError as error:
         if error.errno not in NOT_THERE:
             raise
         return 0
-    return mode
