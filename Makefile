@@ -22,7 +22,9 @@ MINUTES ?= 10
 JOBS ?= 2
 
 # What has to reach each branch of the code that [tool.coverage.run] of pyproject.toml names.
-PROMISE_TESTS := tests/unit/storage tests/unit/ingestion tests/contract
+PROMISE_TESTS := tests/unit/ingestion tests/unit/storage/infrastructure/publishing tests/unit/storage/infrastructure/compacted \
+	tests/unit/storage/infrastructure/test_*.py tests/contract/test_bar_store.py tests/contract/test_file_digests.py \
+	tests/contract/test_store_inventory.py tests/contract/test_symbol_day_leases.py
 
 .PHONY: help demo test run-tests test-thoroughly coverage-of-promises simulate bench docs wheel lint format clean
 
