@@ -89,8 +89,10 @@ class StoreLayout:
         return [int(match[1]) for name in names if (match := YEAR_PATH.fullmatch(name))]
 
     def official_histories(self, symbol: Symbol) -> list[Path]:
-        """Return the histories of official days that exist, ascending by year."""
-        return sorted(matching(self.disk, self.revisions / f"symbol={symbol}", f"{YEAR_FOLDER}/{VERSION_INDEX}"))
+        """Return the histories of official days that exist, ascending by year. Raises ``StorageError``."""
+        folder = self.revisions / f"symbol={symbol}"
+        with translating(folder):
+            return sorted(matching(self.disk, folder, f"{YEAR_FOLDER}/{VERSION_INDEX}"))
 
     def rejected_official_days(self, symbol: Symbol, year: int) -> Path:
         return self.quarantine / f"symbol={symbol}" / f"year={year:04d}.parquet"
