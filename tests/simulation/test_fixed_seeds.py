@@ -1,0 +1,44 @@
+"""A fixed set of seeds keeps all promises, the same seed is the same world, and what a world has found stays fixed."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.simulation.__main__ import FIXED
+from tests.support import child_processes
+
+STORIES: Final = Path(__file__).with_name("stories")
+"""Each was found by a world, and is named after its bug."""
+STEPS: Final = 40
+SEEDS: Final = (1, 3, 6, 7)
+
+
+def simulation(*arguments: object) -> Any:
+    command = [sys.executable, "-m", "tests.simulation", *map(str, arguments)]
+    return child_processes.run(command, env={**os.environ, **FIXED})
+
+
+def lines_of(log: Path) -> Sequence[dict[str, Any]]:
+    return [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_fixed_seed_keeps_all_promises(seed: int, tmp_path: Path) -> None:
+    times = 2 if seed == SEEDS[0] else 1
+    ended = simulation("--seeds", ",".join([str(seed)] * times), "--steps", STEPS, "--log", tmp_path / "log")
+    found = lines_of(tmp_path / "log")
+    assert [line["failures"] for line in found] == [[]] * times, ended.stderr
+    assert len({(line["trace"], line["calls"]) for line in found}) == 1
+
+
+def test_what_a_world_has_found_stays_fixed() -> None:
+    stories = sorted(STORIES.glob("*.json"))
+    ended = simulation(*(word for story in stories for word in ("--story", story)))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
