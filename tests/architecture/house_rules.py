@@ -65,6 +65,60 @@ PUT_INTO_SQL: Final = frozenset(
     }
 )
 """All that is put into SQL without being bound, besides constants; each has its reason."""
+ON_THE_MACHINE: Final = ("storage/", "ingestion/", "integration/", "shared_kernel/")
+MACHINE: Final = "shared_kernel/infrastructure/machine/"
+TOUCHES_THE_MACHINE: Final = re.compile(
+    r"(os|time|fcntl|uuid|random|secrets|tempfile|shutil|mmap|filelock)\."
+    r"|threading\.(Lock|RLock|Condition|Event|Semaphore|Barrier|Thread|Timer)$"
+    r"|concurrent\.futures\.(wait|as_completed|ThreadPoolExecutor)$"
+    r"|sqlite3\.connect$|pyarrow\.(OSFile|memory_map)$"
+)
+TOUCHES_NOTHING: Final = re.compile(
+    r"os\.(O_\w+|[A-Z]\w+|fspath|fsencode|fsdecode|sep|strerror|stat_result|getpid|environ|error)$"
+    r"|os\.path$|os\.path\.(join|dirname|basename|normpath|split|splitext|isabs|relpath|commonpath)$"
+    r"|fcntl\.LOCK_\w+$|random\.Random$|uuid\.(UUID|uuid5)$|time\.(struct_time|strftime)$"
+)
+OF_PATHS: Final = frozenset(
+    {
+        *("exists", "lexists", "iterdir", "glob", "rglob", "read_bytes", "read_text", "write_bytes", "write_text"),
+        *("touch", "mkdir", "rmdir", "unlink", "rename", "hardlink_to", "symlink_to", "readlink", "samefile"),
+        *("resolve", "is_mount", "expanduser"),
+    }
+)
+"""Methods of ``Path`` that ask the disk, as far as nothing else has their names."""
+STAYS_REAL: Final[Mapping[str, str]] = {
+    # the adapters themselves, and defaults for callers that hand in no machine
+    "shared_kernel/infrastructure/system_clock.py": r"threading\.Condition|time\.monotonic",
+    "ingestion/application/batch_runner.py": r"concurrent\.futures\.as_completed",
+    "ingestion/infrastructure/sqlite_schema.py": r"time\.monotonic",
+    "integration/infrastructure/alpaca/alpaca_client.py": r"concurrent\.futures\.ThreadPoolExecutor",
+    "integration/infrastructure/base_api_client.py": r"concurrent\.futures\.ThreadPoolExecutor",
+    "integration/infrastructure/retry.py": r"random\.uniform",
+    # a real process: it is forked, or is one of its own
+    "ingestion/__main__.py": r"os\.(_exit|write)",
+    "ingestion/infrastructure/": r"os\.register_at_fork",
+    # no port is called while these locks are held
+    "integration/infrastructure/alpaca/fast_pages.py": r"threading\.Lock",
+    "integration/infrastructure/rate_limiter.py": r"threading\.Lock",
+    "storage/infrastructure/aggregates/bar_aggregator.py": r"threading\.Lock",
+    # a bound in real seconds for a real network
+    "integration/infrastructure/http_exchange.py": r"time\.monotonic",
+    # data of the package itself
+    "shared_kernel/infrastructure/session_table.py": r"os\.path\.isfile|read_bytes",
+    # files of the user, outside of the store
+    "shared_kernel/infrastructure/written_files.py": r"os\.path\.realpath|os\.stat",
+    "storage/infrastructure/reading/exporting.py": r"os\.\w+|unlink",
+    "storage/infrastructure/aggregates/freshness_survey.py": r"os\.path\.abspath",
+    # queries: DuckDB opens files by itself
+    "storage/infrastructure/reading/consistent_reading.py": r"os\.scandir",
+    "storage/infrastructure/reading/duckdb_query.py": r"concurrent\.futures\.\w+|threading\.\w+|resolve",
+    "storage/infrastructure/reading/locked_connections.py": r"(os|shutil|tempfile|threading|time)\.[\w.]+",
+    "storage/infrastructure/reading/minute_files.py": r"os\.stat",
+    "storage/infrastructure/reading/minute_sources.py": r"resolve",
+    "storage/infrastructure/reading/needed_files.py": r"glob|resolve",
+    "storage/infrastructure/reading/query_views.py": r"os\.path\.\w+|resolve",
+}
+"""What touches the machine without the port, by path: no simulation needs it there."""
 PURE_LIBRARIES: Final = frozenset(
     {
         *(
@@ -158,6 +212,40 @@ def the_process_belongs_to_its_owner(module: Module) -> Iterator[str]:
     """MarketPipe is embedded in other services; only the command line has a process of its own."""
     if module.path not in OWN_PROCESSES:
         yield from (f"{line}: {name}" for line, name in module.references() if name in SETS_UP_THE_PROCESS)
+
+
+def only_the_machine_is_touched(module: Module) -> Iterator[str]:
+    """A disk, threads, processes and chance come from ``Machine``, so that a simulation can take their place."""
+    allowed = [names for path, names in STAYS_REAL.items() if module.path.startswith(path)]
+    for name, line in touches_of_the_machine(module).items():
+        if not any(re.fullmatch(names, name) for names in allowed):
+            yield f"{line}: {name}"
+
+
+def touches_of_the_machine(module: Module) -> Mapping[str, int]:
+    """Return what touches the machine without the port, and the first line of each."""
+    if not module.path.startswith(ON_THE_MACHINE) or module.path.startswith(MACHINE):
+        return {}
+    named = [
+        (line, name)
+        for line, name in module.references()
+        if TOUCHES_THE_MACHINE.match(name) and not TOUCHES_NOTHING.match(name)
+    ]
+    return {name: line for line, name in reversed([*named, *_asked_of_paths(module)])}
+
+
+def _asked_of_paths(module: Module) -> Iterator[tuple[int, str]]:
+    """Return the calls of methods of paths, as of all that is not called a disk; ports may have the same names."""
+    for node in ast.walk(module.tree):
+        if not isinstance(node, ast.Call) or "/infrastructure/" not in module.path:
+            continue
+        if module.full_name(node.func) in ("open", "io.open", "builtins.open"):
+            yield node.lineno, "open"
+        if isinstance(node.func, ast.Attribute) and node.func.attr in OF_PATHS:
+            owner = node.func.value
+            called = owner.attr if isinstance(owner, ast.Attribute) else getattr(owner, "id", "")
+            if not called.endswith("disk") and not module.full_name(owner).startswith(("os", "marketpipe.")):
+                yield node.lineno, node.func.attr
 
 
 def no_hidden_imports(module: Module) -> Iterator[str]:
@@ -256,6 +344,7 @@ RULES: Final[tuple[Rule, ...]] = (
     no_broad_except,
     only_the_system_clock_tells_the_time,
     the_process_belongs_to_its_owner,
+    only_the_machine_is_touched,
     no_hidden_imports,
     no_module_imports_the_public_names,
     no_print,

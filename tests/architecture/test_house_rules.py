@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -13,6 +14,7 @@ PACKAGE: Final = SOURCES / "marketpipe"
 MODULES: Final = [Module(p.relative_to(PACKAGE).as_posix(), p.read_text("utf-8")) for p in PACKAGE.rglob("*.py")]
 FUTURE: Final = "from __future__ import annotations\n"
 PORTS: Final = "storage/application/ports.py"
+INFRASTRUCTURE: Final = "storage/infrastructure"
 
 CAUGHT: Final = [
     (rules.no_broad_except, "x.py", "try: ...\nexcept: ...", 2),
@@ -29,6 +31,21 @@ CAUGHT: Final = [
     (rules.only_the_system_clock_tells_the_time, "x.py", "import pandas as pd\npd.Timestamp.now('UTC')", 2),
     (rules.the_process_belongs_to_its_owner, "x.py", "import logging\nlogging.basicConfig()", 2),
     (rules.the_process_belongs_to_its_owner, "x.py", "import signal\nsignal.signal(2, f)", 2),
+    (rules.only_the_machine_is_touched, f"{INFRASTRUCTURE}/x.py", "import os\nos.stat('x')", 2),
+    (rules.only_the_machine_is_touched, f"{INFRASTRUCTURE}/x.py", "from os import replace as move\nmove('x', 'y')", 2),
+    (rules.only_the_machine_is_touched, f"{INFRASTRUCTURE}/x.py", "with open('x') as file: ...", 1),
+    (rules.only_the_machine_is_touched, f"{INFRASTRUCTURE}/x.py", "found = path.parent.glob('*')", 1),
+    (rules.only_the_machine_is_touched, f"{INFRASTRUCTURE}/x.py", "self._path.unlink()", 1),
+    (rules.only_the_machine_is_touched, f"{INFRASTRUCTURE}/x.py", "import threading\nlock = threading.Lock()", 2),
+    (rules.only_the_machine_is_touched, "ingestion/application/x.py", "import time\ntime.monotonic()", 2),
+    (rules.only_the_machine_is_touched, "integration/infrastructure/x.py", "import random\nrandom.uniform(0, 1)", 2),
+    (rules.only_the_machine_is_touched, f"{INFRASTRUCTURE}/x.py", "import pyarrow as pa\npa.OSFile('x')", 2),
+    (
+        rules.only_the_machine_is_touched,
+        f"{INFRASTRUCTURE}/x.py",
+        "from concurrent.futures import ThreadPoolExecutor\nThreadPoolExecutor(2)",
+        2,
+    ),
     (rules.no_hidden_imports, "x.py", "duckdb = __import__('duckdb')", 1),
     (rules.no_hidden_imports, "x.py", "exec('import duckdb')", 1),
     (rules.no_module_imports_the_public_names, "x.py", "import attrs\nfrom marketpipe import Pipeline", 2),
@@ -67,6 +84,11 @@ ALLOWED: Final = [
     (rules.only_the_system_clock_tells_the_time, "x.py", "import time\nself.clock.now(), time.monotonic()"),
     (rules.the_process_belongs_to_its_owner, "terminal/process.py", "import signal\nsignal.signal(2, f)"),
     (rules.the_process_belongs_to_its_owner, "x.py", "import logging\nlogging.getLogger('x')"),
+    (rules.only_the_machine_is_touched, f"{INFRASTRUCTURE}/x.py", "self._disk.unlink(path)\ndisk.replace(a, b)"),
+    (rules.only_the_machine_is_touched, f"{INFRASTRUCTURE}/x.py", "import os\nos.path.join(a, b), os.O_RDONLY"),
+    (rules.only_the_machine_is_touched, "storage/application/x.py", "self._files.exists(path)"),
+    (rules.only_the_machine_is_touched, rules.MACHINE + "real_disk.py", "import os\nos.stat('x')"),
+    (rules.only_the_machine_is_touched, "terminal/x.py", "import os\nos.stat('x')"),
     (rules.no_hidden_imports, "x.py", "import re\nre.compile('x')\nmodel.eval()"),
     (rules.no_module_imports_the_public_names, "x.py", "from marketpipe.pipeline import Pipeline"),
     (rules.no_print, "x.py", "console.print('x')"),
@@ -114,3 +136,13 @@ def test_the_source_tree_was_found() -> None:
 def test_every_folder_is_a_package_as_contracts_see_no_other() -> None:
     folders = {folder for path in PACKAGE.rglob("*.py") for folder in path.parents if folder.is_relative_to(PACKAGE)}
     assert {folder for folder in folders if not (folder / "__init__.py").is_file()} == set()
+
+
+def test_everything_that_stays_real_is_there() -> None:
+    touched = {(module.path, name) for module in MODULES for name in rules.touches_of_the_machine(module)}
+    unused = [
+        path
+        for path, names in rules.STAYS_REAL.items()
+        if not any(found.startswith(path) and re.fullmatch(names, name) for found, name in touched)
+    ]
+    assert unused == []
