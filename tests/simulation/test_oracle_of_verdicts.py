@@ -118,6 +118,11 @@ def test_after_calm_commands_the_store_has_what_the_provider_says() -> None:
     assert len(healed(stored({DAY: WHOLE}), [])) == 1
 
 
+def test_a_bar_that_no_rule_lets_pass_need_not_be_in_quarantine_after_an_audit() -> None:
+    at, first, _, *rest = WHOLE[0]
+    assert healed(stored({DAY: WHOLE}), [(at, first, 0.01, *rest), *WHOLE[1:]]) == []
+
+
 def test_after_calm_commands_nothing_is_damaged_or_missing() -> None:
     altered = IntegrityProblem(data_path(DAY), Damage.ALTERED, "differs")
     foreign = IntegrityProblem("data/x", Damage.FOREIGN, "is not a file of a store")

@@ -25,11 +25,11 @@ def invented(seen: Seen, said: Mapping[str, set[Row]]) -> Findings:
         known = said.get(day[0], set())
         wrong = next((row for row in rows if row not in known), None)
         yield None if wrong is None else f"{_named(day)} has a bar that the provider never gave: {told(wrong)}"
-        wrong = next((row for row in rows if not _is_a_bar(row)), None)
+        wrong = next((row for row in rows if not is_a_bar(row)), None)
         yield None if wrong is None else f"{_named(day)} has what is no bar: {told(wrong)}"
 
 
-def _is_a_bar(row: Row) -> bool:
+def is_a_bar(row: Row) -> bool:
     at, first, high, low, close, volume, *_ = row
     if first is None or high is None or low is None or close is None or volume is None:
         return False

@@ -15,7 +15,7 @@ from marketpipe.storage.domain.integrity import Damage, IntegrityReport
 from tests.simulation.exchange import all_sessions
 from tests.simulation.ledger import Word
 from tests.simulation.machine_events import STORE
-from tests.simulation.oracle.bars import differs, wanted_of
+from tests.simulation.oracle.bars import differs, is_a_bar, wanted_of
 from tests.simulation.oracle.files import StoreFiles
 from tests.simulation.oracle.memory import Memory
 from tests.simulation.oracle.subject import Findings, Subject
@@ -110,10 +110,12 @@ def _bars(healed: Healed, memory: Memory, session: str, ended: int) -> Findings:
         if not whole or not _is_judged(day, memory, ended):
             continue
         rows, word = healed.files.rows(day), whole[-1]
+        # an audit puts nothing into the quarantine
+        rejected = healed.files.rejected(day) | {row[0] for row in word.rows if not is_a_bar(row)}
         if not wanted_of(word, session):
             wrong = None if rows is None else f"{len(rows)} bars are stored, and the provider has none"
         else:
-            wrong = differs(rows, word, session, healed.files.rejected(day), is_final=True)
+            wrong = differs(rows, word, session, rejected, is_final=True)
         yield None if wrong is None else f"after calm commands {day[0]} {day[1]}: {wrong}"
 
 

@@ -65,7 +65,8 @@ class Oracle:
         yield "invented", bars.written_outside(self._world.disk.files("/proc/world/elsewhere"))
         yield "twice", bars.twice(seen)
         yield "lost", bars.lost(seen)
-        yield "asked again", behaviour.asked_again(seen, self.memory, asked)
+        if self._world.story.traits.adjustment == "raw":  # adjusted prices are compared before a store grows
+            yield "asked again", behaviour.asked_again(seen, self.memory, asked)
         self._requests = self._counted(seen, [answer.at for _, answer in asked])
         yield "rate", behaviour.rate(limit, self._requests)
         yield "lease", behaviour.lease(seen, limit, asked)

@@ -23,6 +23,8 @@ SETTLED_AFTER: Final = timedelta(hours=1)
 """After the extended close: then every feed is final."""
 WITHOUT_BARS: Final = (Verdict.EMPTY, Verdict.UNLISTED)
 OF_FILES: Final = (Suspicion.ALTERED, Suspicion.UNRECORDED, Suspicion.UNREADABLE)
+CHANGED: Final = "the exchange's official day has changed"
+"""So its minutes are requested again."""
 WORTH_A_BAR: Final = 1000.0
 """Shares of an official day that cannot all be trades that make no bar."""
 USUAL: Final = (0.98, 1.02)
@@ -95,8 +97,8 @@ def _told(each: Judged) -> str:
 def still_complete(days: Sequence[Judged], memory: Memory) -> Findings:
     """What a command reported complete stays so, whatever happens, while nobody says anything else of it."""
     for each in days:
-        if each.day in memory.reported:
-            found = each.verdict.finding
+        found = each.verdict.finding
+        if each.day in memory.reported and not (found.detail or "").startswith(CHANGED):
             is_lost = found.verdict in (Verdict.MISSING, Verdict.PARTIAL) or found.suspicion in OF_FILES
             what = f"{' '.join(each.day)} was reported complete, and is {found.verdict}: {found.detail}"
             yield what if is_lost else None
