@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 
 from attrs import asdict
 
 from marketpipe.ingestion.domain.store_status import RecoveryReport
 from marketpipe.integration.domain.table_import import is_imported
 from marketpipe.shared_kernel.domain.errors import count_of
+from marketpipe.shared_kernel.domain.symbol import SymbolDay
 from marketpipe.storage.domain.dataset_lock import DatasetLock
 from marketpipe.storage.domain.integrity import Damage, IntegrityProblem, IntegrityReport
 from marketpipe.terminal.output import err, megabytes, out, print_json, reasons_as_json
@@ -98,8 +100,8 @@ def print_recovery(report: RecoveryReport, *, as_json: bool) -> None:
         return
     if report.set_aside:
         out(f"the old state was moved to {report.set_aside}")
-    for day, reason in sorted(report.damaged.items()):
-        err(f"damaged, and not recorded: {day}: {reason}")
+    for line in _damaged_lines(report.damaged):
+        err(f"damaged, and not recorded: {line}")
     if report.identity is None:
         out("no bars are stored here: there is nothing to recover")
         return
@@ -112,3 +114,11 @@ def print_recovery(report: RecoveryReport, *, as_json: bool) -> None:
         out(f"the session is inferred from the bars: {outside} outside regular hours")
     if not is_imported(report.identity.provider):
         out("days without bars have no file: the next ingestion requests them once more")
+
+
+def _damaged_lines(damaged: Mapping[SymbolDay, str]) -> Iterator[str]:
+    """Yield a line for each reason: days that are in one damaged file have the same."""
+    for (symbol, reason), days in groupby(sorted(damaged.items()), lambda each: (each[0].symbol, each[1])):
+        dates = [str(day.trading_date) for day, _ in days]
+        span = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}, {len(dates)} days"
+        yield f"{symbol} {span}: {reason}"

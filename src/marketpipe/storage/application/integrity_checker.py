@@ -81,7 +81,8 @@ class IntegrityChecker:
         counts.problems += map(_stray, self._files.strays_of(symbol))
         if index_problem := self._files.index_problem(symbol):
             counts.problems.append(index_problem)
-        of_months = self._files.month_problems(symbol, first, last)
+        recorded = self._register.versions(symbol, first, last)
+        of_months = self._files.month_problems(symbol, first, last, recorded, self._identity)
         counts.problems += of_months
         unreadable = {folder_of(each) for each in of_months if each.damage is Damage.UNREADABLE}
         named = {each.path for each in of_months}

@@ -79,6 +79,15 @@ class KnownMoments:
         """Return the digests of the versions that are known since this moment; none if there is no line of it."""
         return frozenset(digest for digest, since in self._of.get(str(date), {}).items() if since == moment)
 
+    def current_dates(self, first: TradingDate, last: TradingDate) -> frozenset[TradingDate]:
+        """Return the dates of a month, from its first to its last, whose newest published version is no revision yet:
+        the days that were in the store, also if nothing else knows them. Raises ``StorageError``.
+        """
+        within = (text for text in self._of if str(first) <= text <= str(last))
+        newest = {TradingDate.parse(text): max(self._of[text].values()) for text in within}
+        revisions = {date: self._newest_revision(date) for date in newest}
+        return frozenset(date for date, since in newest.items() if (old := revisions[date]) is None or old < since)
+
     def since(self, date: TradingDate, modified: Timestamp, digest: Callable[[], str]) -> Timestamp:
         """Return since when the day file with this modification time and ``digest`` is known.
 

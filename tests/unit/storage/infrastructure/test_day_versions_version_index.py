@@ -21,7 +21,7 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
 from marketpipe.storage.domain.data_partition import Revision
-from marketpipe.storage.infrastructure.day_versions import INDEX_TITLE, VersionIndex
+from marketpipe.storage.infrastructure.day_versions import INDEX_TITLE, KnownMoments, VersionIndex
 from marketpipe.storage.infrastructure.inventory.file_inventory import FileInventory
 from marketpipe.storage.infrastructure.inventory.stored_files import ParquetStoredFiles
 from marketpipe.storage.infrastructure.publishing.durable_files import SameThread
@@ -420,3 +420,13 @@ def test_a_copy_without_times_answers_every_as_of_as_the_original(
         for moment in [Timestamp.from_epoch_micros(m.epoch_micros + step) for m in moments for step in (-1, 0, 1)]:
             assert opens(copy, moment) == opens(store, moment)
         assert opens(copy, max(moments)) == opens(copy, None)
+
+
+def test_a_day_is_current_until_its_newest_version_is_a_revision() -> None:
+    first, last = TradingDate.parse("2024-01-01"), TradingDate.parse("2024-01-31")
+    withdrawn, restored = TradingDate.parse("2024-01-04"), TradingDate.parse("2024-01-05")
+    since, later = Timestamp.parse("2024-02-01T00:00:00Z"), Timestamp.parse("2024-02-02T00:00:00Z")
+    index = {"2024-01-03": {"a": since}, str(withdrawn): {"b": since}, str(restored): {"c": later}, "2024-02-01": {}}
+    moments = KnownMoments(index, {withdrawn: since, restored: since}.get)
+
+    assert moments.current_dates(first, last) == {TradingDate.parse("2024-01-03"), restored}

@@ -11,6 +11,7 @@ from typing import Final
 
 from marketpipe.storage.infrastructure.compacted.day_access import in_folder
 from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE, days_in
+from marketpipe.storage.infrastructure.parquet_files import sha256
 
 EQUAL: Final = f"is in {MONTH_FILE} too: other programs read its bars twice. Remove it, or run 'marketpipe compact'"
 DIFFERS: Final = (
@@ -23,21 +24,21 @@ NEITHER_RECORDED: Final = (
 )
 
 
-def days_twice(folder: Path) -> dict[str, bool]:
-    """Return the names of the day files in a folder whose days its month file has too, ascending, and whether their
-    bytes are the same.
+def days_twice(folder: Path) -> dict[str, tuple[str, str]]:
+    """Return the names of the day files in a folder whose days its month file has too, ascending, with the SHA-256 of
+    the file and that of its day in the month file.
 
     Raises ``OSError``, and ``MonthFileDamaged``.
     """
     return in_folder(str(folder), _twice_in) or {}
 
 
-def _twice_in(descriptor: int) -> dict[str, bool]:
+def _twice_in(descriptor: int) -> dict[str, tuple[str, str]]:
     names = {*os.listdir(descriptor)}
     if MONTH_FILE not in names or len(names) == 1:
         return {}
     days = {day.name: day.content for day in days_in(_content(MONTH_FILE, descriptor))}
-    return {name: _content(name, descriptor) == days[name] for name in sorted(names & days.keys())}
+    return {name: (sha256(_content(name, descriptor)), sha256(days[name])) for name in sorted(names & days.keys())}
 
 
 def _content(name: str, folder: int) -> bytes:

@@ -12,6 +12,7 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import SCHEMA_VERSION
 from marketpipe.storage.domain.data_partition import MonthPartition, size_and_time_in
+from marketpipe.storage.domain.integrity import scope_of
 from marketpipe.storage.domain.storage_metadata import StorageMetadata, identity_in, label_in
 from marketpipe.storage.infrastructure.compacted.month_file import (
     MONTH_FILE,
@@ -22,7 +23,7 @@ from marketpipe.storage.infrastructure.compacted.month_file import (
 )
 from marketpipe.storage.infrastructure.compacted.parquet_footers import NotAFooter
 from marketpipe.storage.infrastructure.parquet_files import checked_bars, file_in, sha256
-from marketpipe.storage.infrastructure.publishing.month_contents import Recorded, scope_of
+from marketpipe.storage.infrastructure.publishing.month_contents import Recorded
 from marketpipe.storage.infrastructure.store_layout import date_of
 
 

@@ -35,7 +35,8 @@ class DamagedMonth:
 
     def found(self, content: bytes, recorded: Recorded | None = None) -> MonthContents:
         (self._folder / MONTH_FILE).write_bytes(content)
-        return contents_of(JANUARY, self._folder, {MONTH_FILE}, self.recorded if recorded is None else recorded)
+        known = self.recorded if recorded is None else recorded
+        return contents_of(JANUARY, self._folder, {MONTH_FILE}, known, frozenset)
 
 
 @pytest.fixture
