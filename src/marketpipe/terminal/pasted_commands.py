@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final
 
 QUOTED: Final = re.compile(r"'marketpipe ([a-z]+)(?=[ '])([^']*)")
-WITHOUT_A_FILE: Final = frozenset({"init", "providers", "plugin", "sample"})
-"""Commands that take no --config."""
+OF_NO_STORE: Final = frozenset({"init", "providers", "plugin", "sample"})
+"""Commands that work on no store, or begin another one."""
 _given: list[tuple[Path | None, Path | None]] = []
 """--root and --config of the command that runs. Not a context variable: threads of an ingestion write messages too."""
 
@@ -39,10 +39,11 @@ def _completed(match: re.Match[str]) -> str:
 
     command, rest = match.groups()
     root, config = _given[-1]
-    found = [("--root", root), ("--config", None if command in WITHOUT_A_FILE else config)]
+    if command in OF_NO_STORE:
+        return match[0]
+    found = [("--root", root), ("--config", config)]
     wanted = [(name, value) for name, value in found if value is not None and f"{name} " not in f"{rest} "]
     options = "".join(f" {name} {shlex.quote(str(value))}" for name, value in wanted)
-    if command in ("config", "plugin"):  # a command of two words
-        word, _, rest = rest.strip().partition(" ")
-        return f"'marketpipe {command} {word}{options}{rest and ' '}{rest}"
+    if command == "config":  # a command of two words
+        return f"'marketpipe config{rest}{options}"
     return f"'marketpipe {command}{options}{rest}"

@@ -5,13 +5,13 @@ Readers take the file, as they do without a month file. Other programs read both
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Final
 
 from marketpipe.storage.infrastructure.compacted.day_access import in_folder
 from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE, days_in
-from marketpipe.storage.infrastructure.parquet_files import sha256
 
 EQUAL: Final = f"is in {MONTH_FILE} too: other programs read its bars twice. Remove it, or run 'marketpipe compact'"
 DIFFERS: Final = (
@@ -38,7 +38,7 @@ def _twice_in(descriptor: int) -> dict[str, tuple[str, str]]:
     if MONTH_FILE not in names or len(names) == 1:
         return {}
     days = {day.name: day.content for day in days_in(_content(MONTH_FILE, descriptor))}
-    return {name: (sha256(_content(name, descriptor)), sha256(days[name])) for name in sorted(names & days.keys())}
+    return {name: (_digest(_content(name, descriptor)), _digest(days[name])) for name in sorted(names & days.keys())}
 
 
 def _content(name: str, folder: int) -> bytes:
@@ -48,3 +48,7 @@ def _content(name: str, folder: int) -> bytes:
         return b""
     with open(descriptor, "rb") as file:
         return file.read()
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -23,7 +23,6 @@ from marketpipe.storage.infrastructure.compacted.month_file import (
 )
 
 REPAIRED: Final = "'marketpipe ingest' repairs it, or 'marketpipe import' if the bars were imported"
-IS_DAMAGED: Final = "is damaged: "
 DAMAGES: Final = frozenset({errno.EACCES, errno.EPERM, errno.EIO, errno.ELOOP, errno.ENXIO})
 """Errors that are of one file: missing permission, a broken disk, a link to itself, a socket."""
 DAY_NAME: Final = re.compile(r"day=\d\d\.parquet", re.ASCII)
@@ -166,7 +165,7 @@ def _parts_of(opened: int, path: str) -> dict[str, DayPart]:
     try:
         return parts_of(opened)
     except MonthFileDamaged as error:
-        raise month_unreadable(path, f"{IS_DAMAGED}{error}") from error
+        raise month_unreadable(path, f"is damaged: {error}") from error
     except OSError as error:
         raise _of_one_file(path, error) from error
 

@@ -45,7 +45,7 @@ from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import 
 from marketpipe.storage.infrastructure.aggregates.doubted_files import doubt
 from marketpipe.storage.infrastructure.aggregates.read_copies import ReadCopy
 from marketpipe.storage.infrastructure.compacted.both_forms import DIFFERS, EQUAL, NEITHER_RECORDED, days_twice
-from marketpipe.storage.infrastructure.compacted.day_access import IS_DAMAGED, month_problem
+from marketpipe.storage.infrastructure.compacted.day_access import month_problem
 from marketpipe.storage.infrastructure.compacted.month_file import MonthFileDamaged
 from marketpipe.storage.infrastructure.day_versions import (
     BEGINNING,
@@ -122,7 +122,7 @@ class ParquetStoredFiles:
         """Yield at most one: a month file whose days are not known is one problem, and not one for each day."""
         problem = self._unreadable(file)
         if problem is not None:
-            reason = f"{problem.removeprefix(IS_DAMAGED)}. {repair_of(file.month, identity)}"
+            reason = f"{problem}. {repair_of(file.month, identity)}"
             yield IntegrityProblem(file.path, Damage.UNREADABLE, reason)
             return
         content = content_of(self._walk.on_disk(file.path))
@@ -293,7 +293,7 @@ def _twice(digests: tuple[str, str], recorded: Set[str]) -> tuple[Damage, str]:
     """Return the problem of a day in two forms; ``digests`` are those of the two."""
     if digests[0] == digests[1]:
         return Damage.DOUBLED, EQUAL
-    return Damage.ALTERED, NEITHER_RECORDED if not recorded & {*digests} else DIFFERS
+    return (Damage.ALTERED, DIFFERS) if recorded & {*digests} else (Damage.DOUBLED, NEITHER_RECORDED)
 
 
 def _stored_day(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
-from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
+from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
@@ -28,7 +28,10 @@ from marketpipe.storage.infrastructure.store_layout import date_of
 
 
 def difference(month: MonthPartition, days: Sequence[StoredDayFile], recorded: Recorded) -> str | None:
-    """Return why the day files of a month are not just what was recorded of it; None if they are."""
+    """Return why the day files of a month are not just what was recorded of it; None if they are.
+
+    Raises ``StorageError`` for one that was altered: it is damaged.
+    """
     stored = {_date(month, day): day for day in days}
     for date in sorted(stored.keys() | recorded.keys()):
         if date not in recorded:
@@ -36,7 +39,7 @@ def difference(month: MonthPartition, days: Sequence[StoredDayFile], recorded: R
         if date not in stored:
             return f"{date} is recorded and has no file: the next ingestion requests it again"
         if sha256(stored[date].content) != recorded[date].sha256:
-            return f"the file of {date} is not the recorded one: 'marketpipe verify' tells more"
+            raise StorageError(f"the file of {date} is not the recorded one: 'marketpipe verify' tells more")
     return None
 
 
