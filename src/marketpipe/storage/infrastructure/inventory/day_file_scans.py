@@ -9,20 +9,20 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from datetime import date
 from functools import cached_property
 from itertools import count
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from pyarrow import fs
 
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import described, fingerprint_of, newest
+from marketpipe.storage.infrastructure.aggregates.bounded_cache import make_room
 from marketpipe.storage.infrastructure.compacted.day_access import DAY_NAME
 from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE
 from marketpipe.storage.infrastructure.parquet_files import each
@@ -30,15 +30,21 @@ from marketpipe.storage.infrastructure.store_layout import DayFile, StoreLayout,
 
 MOST_KEPT: Final = 8192
 """Months. Of each about 5 kB are kept."""
+NO_FOLDER: Final = -1
+"""In place of the number of a scan, and of the inode: all months without a folder are alike."""
 LOCAL: Final = fs.LocalFileSystem()
 Found = tuple[str, Any, Any]
-"""Name, size and modification time, as of ``DayFile``; the size is None of what is no file."""
+"""Name, size and modification time, as of ``DayFile``; the size is None of what is no file. A month file is there a
+second time, with its inode and the time at which that was changed."""
 _described: Final = attrgetter("base_name", "size", "mtime_ns")
+_name: Final = itemgetter(0)
 
 
 @frozen(eq=False)
 class MonthScan:
-    """What a folder of a month had. Two scans that found the same, one after the other, have the same number."""
+    """What a folder of a month had. Two scans that found the same, one after the other, have the same number, but for
+    those of a damaged month: what could not be read may be readable the next time.
+    """
 
     number: int
     month: int
@@ -74,6 +80,8 @@ class DayFileScans:
     def of(self, folder: str) -> MonthScan:
         """Return what a folder has now; nothing if there is none, or a link to one. Raises ``StorageError``."""
         inode = _inode(folder)
+        if inode == NO_FOLDER:
+            return self._absent(folder)
         found = None if inode is None else _found_in(folder)
         if inode is None or found is None:
             return self._listed(folder)
@@ -84,8 +92,15 @@ class DayFileScans:
         made = self._new(folder, found, inode) if are_day_files else self._listed(folder, found, inode)
         if _inode(folder) != inode:  # a compaction has exchanged the folder
             return self._listed(folder)
-        self._keep(folder, made)
+        if not made.is_damaged:
+            make_room(self._kept, self._most)
+            self._kept[folder] = made
         return made
+
+    def _absent(self, folder: str) -> MonthScan:
+        found = self._listed(folder, (), NO_FOLDER)
+        is_absent = not found.day_files and not found.is_damaged and _inode(folder) == NO_FOLDER
+        return evolve(found, number=NO_FOLDER) if is_absent else found
 
     def _listed(self, folder: str, found: Sequence[Found] = (), inode: int = 0) -> MonthScan:
         """Return what Python's scan finds. Without ``found`` it is not to be kept."""
@@ -95,17 +110,13 @@ class DayFileScans:
     def _new(self, folder: str, *what: Any) -> MonthScan:
         return MonthScan(next(self._numbers), int(folder[-2:]), *what)
 
-    def _keep(self, folder: str, made: MonthScan) -> None:
-        while len(self._kept) >= self._most:
-            with suppress(KeyError, StopIteration, RuntimeError):  # another thread was first
-                del self._kept[next(iter(self._kept))]
-        self._kept[folder] = made
-
 
 def _inode(folder: str) -> int | None:
-    """Return that of a folder; None if there is none, or a link, or it may not be examined."""
+    """Return that of a folder; ``NO_FOLDER`` if nothing is there, None if it is a link or may not be examined."""
     try:
         found = os.lstat(folder)
+    except FileNotFoundError:
+        return NO_FOLDER
     except OSError:
         return None
     return found.st_ino if stat.S_ISDIR(found.st_mode) else None
@@ -114,7 +125,11 @@ def _inode(folder: str) -> int | None:
 def _found_in(folder: str) -> list[Found] | None:
     """Return what is in a folder, in no order; None if it may not be listed."""
     try:
-        return [_described(file) for file in LOCAL.get_file_info(fs.FileSelector(folder, allow_not_found=True))]
+        found = [_described(file) for file in LOCAL.get_file_info(fs.FileSelector(folder, allow_not_found=True))]
+        if MONTH_FILE in map(_name, found):  # its days are in it: it must be the same file, whatever its time says
+            status = os.stat(f"{folder}/{MONTH_FILE}")
+            found.append((MONTH_FILE, status.st_ino, status.st_ctime_ns))
+        return found
     except (OSError, ValueError):  # the latter of a name that is no text
         return None
 
