@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from attrs import evolve
+
 from marketpipe.config import StoreConfig
 from marketpipe.ingestion.application.leases import leased_if_free
 from marketpipe.parts import Parts
@@ -126,7 +128,13 @@ class _Work:
 
     def expanded(self, months: Months) -> Iterator[CompactedMonth]:
         """No lease is needed: all that writes to a month that is one file expands it first, under the same lock."""
-        yield from self._compactor.expand(self._counted(months), dry_run=self._dry_run)
+        from marketpipe.storage.domain.compaction import Condition
+        from marketpipe.storage.domain.integrity import brought_again_by
+
+        for done in self._compactor.expand(self._counted(months), dry_run=self._dry_run):
+            advice = f"{done.reason}: {brought_again_by(done.month, self._identity)} brings lost bars again"
+            is_of_lost = done.condition is Condition.CHANGED and done.reason is not None
+            yield evolve(done, reason=advice) if is_of_lost else done
 
     def _left(self, months: Months) -> Mapping[MonthPartition, str]:
         from marketpipe.storage.domain.compaction import reason_to_leave

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, cast, get_args
 
 from attrs import evolve
 
-from marketpipe.ingestion.domain.coverage.verdict import Finding, Gap, Verdict
+from marketpipe.ingestion.domain.coverage.verdict import Finding, Gap, Suspicion, Verdict
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
 from marketpipe.integration.domain.table_import import ONLY_FILES_BRING_MORE
 from marketpipe.parts import Parts
 from marketpipe.reports import doubt_of_names
-from marketpipe.scoping import refuse_unknown
+from marketpipe.scoping import refuse_unknown, state_is_lost
 from marketpipe.shared_kernel.domain.errors import (
     ConfigurationError,
     IncompleteError,
@@ -148,6 +150,13 @@ def check_names(parts: Parts, scope: IngestionScope, complete: Complete) -> None
         _warn(doubt_of_names(silent))
 
 
+def notices_of_state(parts: Parts) -> tuple[str, ...]:
+    """Return that the state has no record of the bars that are stored, if it is so."""
+    if composition.known_state(parts).dataset() is not None or composition.known_identity(parts) is None:
+        return ()
+    return (state_is_lost(parts.config.output_path),)
+
+
 def symbols_without_bars(parts: Parts, symbols: Sequence[Symbol]) -> tuple[Symbol, ...]:
     """Return those of the symbols of which the provider was asked, and has never had a bar."""
     known, layout = composition.known_state(parts).checkpoints, composition.layout(parts)
@@ -168,7 +177,8 @@ def _report(parts: Parts, scope: IngestionScope, complete: Complete, found: Sequ
     if not gaps:
         return
     imported = composition.holds_imported_bars(composition.known_state(parts))
-    message = f"{_described(parts, scope, gaps)}\n{'; '.join(_advice(found, late, imported=imported))}"
+    advice = _advice(found, late, imported=imported, root=parts.config.root)
+    message = f"{_described(parts, scope, gaps)}\n{'; '.join(advice)}"
     if complete == REQUIRE:
         raise IncompleteError(message, gaps)
     _warn(f'{message}; complete="ignore" loads without this warning')
@@ -215,16 +225,18 @@ def _described(parts: Parts, scope: IngestionScope, gaps: Sequence[Gap]) -> str:
     return "\n  ".join([head, *map(str, gaps[:SHOWN]), *more])
 
 
-def _advice(found: Sequence[Gap], late: Sequence[Gap], *, imported: bool) -> Iterator[str]:
+def _advice(found: Sequence[Gap], late: Sequence[Gap], *, imported: bool, root: Path) -> Iterator[str]:
     """Yield the commands that fill the gaps and show them; what was stored too late is no gap any more."""
     if late:
         yield "a later as_of has more"
     if found:
         symbols = sorted({str(gap.symbol) for gap in found})
         some = f"--symbols {','.join(symbols)} " if len(symbols) <= SHOWN else ""
-        options = f"{some}--start {min(gap.first for gap in found)} --end {max(gap.last for gap in found)}"
-        retry = any(gap.finding.suspicion is not None and gap.finding.suspicion.asking_helps for gap in found)
-        more = f"'marketpipe ingest --config FILE {options}{' --retry-suspect' if retry else ''}' requests them"
+        place = "" if root == Path() else f"--root {shlex.quote(str(root))} "
+        options = f"{place}{some}--start {min(gap.first for gap in found)} --end {max(gap.last for gap in found)}"
+        suspicions = {gap.finding.suspicion for gap in found if gap.finding.suspicion is not None}
+        retry = any(each.asking_helps and each is not Suspicion.ALTERED for each in suspicions)
+        more = f"'marketpipe ingest {options}{' --retry-suspect' if retry else ''}' requests them"
         yield ONLY_FILES_BRING_MORE if imported else more
         yield f"'marketpipe coverage {options}' shows all of them"
 

@@ -173,7 +173,8 @@ def own_places(parts: Parts) -> OwnPlaces:
     at, state = composition.layout(parts), parts.config.state_path
     usual = (beside_data("state", parts.config), FORMER.state_path.parent)
     folders = (state.parent,) if os.path.realpath(state.parent) in map(os.path.realpath, usual) else ()
-    settings = tuple(parts.config.root / name for name in (USUAL_FILE, ".env"))
+    usual_settings = (parts.config.root / name for name in (USUAL_FILE, ".env"))
+    settings = (*filter(None, [parts.config.read_from]), *usual_settings)
     return OwnPlaces((at.data, *at.derived().values(), *folders), (state,), settings)
 
 

@@ -114,9 +114,8 @@ class Pipeline(ImportingStore):
             official = side_rings.official_planner(self._parts, state).plan(scope, again=suspect)
             pages, wanted = official.pages, official.wanted
         minutes = plan.estimate.minutes_at(provided.requests_per_minute, pages)
-        return PlanReport(
-            plan.planned, plan.settled, plan.not_begun, plan.estimate, minutes, _notices(provided), wanted, pages
-        )
+        notices = (*completeness.notices_of_state(self._parts), *_notices(provided))
+        return PlanReport(plan.planned, plan.settled, plan.not_begun, plan.estimate, minutes, notices, wanted, pages)
 
     def ingest(
         self,

@@ -116,6 +116,14 @@ def recorded_scope(
     return IngestionScope(list(spans) if symbols is None else as_symbols(symbols), first, last, kind)
 
 
+def state_is_lost(place: Path) -> str:
+    """Return what is to be known of a store with bars and without a record of any."""
+    return (
+        f"bars are stored at {place.absolute()}, and the state has no record of them: if it was lost, 'marketpipe "
+        "recover' rebuilds it, and then only what is missing is requested"
+    )
+
+
 def no_store_at(place: Path) -> str:
     """Return that there is nothing; a relative path often begins in another folder than the one that was meant."""
     why = "" if place.is_absolute() else "; relative paths begin in the current folder, or in root (--root)"

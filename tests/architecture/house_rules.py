@@ -109,10 +109,12 @@ STAYS_REAL: Final[Mapping[str, str]] = {
     "shared_kernel/infrastructure/written_files.py": r"os\.path\.realpath|os\.stat",
     "storage/infrastructure/reading/exporting.py": r"os\.\w+|unlink",
     "storage/infrastructure/aggregates/freshness_survey.py": r"os\.path\.abspath",
+    # what leaves a full cache: no answer depends on it
+    "storage/infrastructure/aggregates/bounded_cache.py": r"random\.sample",
     # queries: DuckDB opens files by itself
     "storage/infrastructure/reading/consistent_reading.py": r"os\.scandir",
     "storage/infrastructure/reading/duckdb_query.py": r"concurrent\.futures\.\w+|threading\.\w+|resolve",
-    "storage/infrastructure/reading/locked_connections.py": r"(os|shutil|tempfile|threading|time)\.[\w.]+",
+    "storage/infrastructure/reading/locked_connections.py": r"(os|secrets|shutil|tempfile|threading|time)\.[\w.]+",
     "storage/infrastructure/reading/minute_files.py": r"os\.stat",
     "storage/infrastructure/reading/minute_sources.py": r"resolve",
     "storage/infrastructure/reading/needed_files.py": r"glob|resolve",

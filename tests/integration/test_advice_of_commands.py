@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 from tests.support.in_process_cli import run_in_process
 
 CONFIG = "provider: synthetic\nsymbols: [AAPL]\nstart: 2024-01-02\nend: 2024-01-02\ntimeframes: [5m]\n"
+SHOWING = ("verify", "freeze", "status")
 WITH_CONFIG = ("--config", "config.yaml")
 
 
@@ -53,7 +56,8 @@ def test_aggregate_and_verify_advise_the_same_for_a_damaged_file_and_it_repairs_
     coverage = run_in_process("coverage", *WITH_CONFIG, cwd=store)
 
     assert (aggregated.code, verified.code, coverage.code) == (1, 1, 1)
-    assert all("'marketpipe ingest'" in text for text in (aggregated.err, verified.out, coverage.out))
+    assert all("'marketpipe ingest --config config.yaml'" in text for text in (aggregated.err, coverage.out))
+    assert "'marketpipe ingest'" in verified.out
     assert "emove" not in aggregated.err + verified.out
     assert run_in_process("ingest", *WITH_CONFIG, cwd=store).code == 0
     assert run_in_process("aggregate", *WITH_CONFIG, cwd=store).code == 0
@@ -94,3 +98,50 @@ def test_a_feed_is_refused_for_a_provider_that_has_none(store: Path, command: li
     assert done.code == 2
     assert "--feed" in done.err
     assert "synthetic" in done.err
+
+
+def pasted(text: str, name: str) -> list[str]:
+    """Return the words of the first command of this name that a message quotes."""
+    return shlex.split(re.findall(f"'marketpipe ({name}[^']*)'", text)[0])
+
+
+def test_the_advice_of_verify_repairs_a_read_copy_that_no_ingestion_refreshes(tmp_path: Path) -> None:
+    settings = tmp_path / "bars" / "marketpipe.yaml"
+    settings.parent.mkdir()
+    settings.write_text(f"{CONFIG}read_copies: parquet\n")
+    assert run_in_process("ingest", "--root", "bars", cwd=tmp_path).code == 0
+    settings.write_text(f"{CONFIG}read_copies: none\n")
+    (copy,) = (tmp_path / "bars" / "copies").rglob("*.parquet")
+    copy.write_bytes(copy.read_bytes()[:500] + b"XXXX" + copy.read_bytes()[504:])
+
+    verified = run_in_process("verify", "--root", "bars", cwd=tmp_path)
+    assert (verified.code, "marketpipe ingest" in verified.out) == (1, False)
+    assert run_in_process(*pasted(verified.out, "aggregate"), cwd=tmp_path).code == 0
+    assert run_in_process("verify", "--root", "bars", cwd=tmp_path).code == 0
+
+
+@pytest.mark.parametrize("how", ["ingest", "compact"])
+def test_the_advice_for_a_damaged_month_can_be_pasted(tmp_path: Path, how: str) -> None:
+    (tmp_path / "bars").mkdir()
+    (tmp_path / "bars" / "marketpipe.yaml").write_text(CONFIG.replace("end: 2024-01-02", "end: 2024-01-03"))
+    assert run_in_process("ingest", "--root", "bars", cwd=tmp_path).code == 0
+    assert run_in_process("compact", "--root", "bars", cwd=tmp_path).code == 0
+    (month,) = (tmp_path / "bars" / "data").rglob("days.parquet")
+    month.write_bytes(month.read_bytes()[:-1])
+
+    verified, frozen, status = (run_in_process(name, "--root", "bars", cwd=tmp_path) for name in SHOWING)
+    assert "days.parquet: unreadable: the days that its end names" in verified.out
+    assert "days.parquet is damaged" in frozen.err
+    assert "2 symbol-days missing: the recorded files are gone, or in a month file that is damaged" in status.out
+    assert run_in_process(*pasted(verified.out, how), cwd=tmp_path).code == 0
+    assert run_in_process("verify", "--root", "bars", cwd=tmp_path).code == 0
+
+
+@pytest.mark.parametrize("command", ["status", "plan", "coverage"])
+def test_after_a_loss_of_the_state_commands_name_the_one_that_rebuilds_it(store: Path, command: str) -> None:
+    shutil.rmtree(store / "state")
+
+    shown = run_in_process(command, *WITH_CONFIG, cwd=store)
+    assert run_in_process(*pasted(shown.out, "recover"), cwd=store).code == 0
+    again = run_in_process(command, *WITH_CONFIG, cwd=store)
+    assert (again.code, "recover" in again.out) == (0, False)

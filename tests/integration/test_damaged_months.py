@@ -249,7 +249,31 @@ def test_a_state_that_is_built_again_knows_nothing_of_a_damaged_month_and_an_ing
     with opened_at(tmp_path) as again:
         report = again.recover()
         assert report.symbol_days == len(DAYS) * 2 - len(JANUARY)
-        assert [str(day) for day in report.damaged] == ["AAPL 2024-01-01"]
+        assert [str(day) for day in report.damaged] == [f"AAPL {day}" for day in JANUARY]
         assert again.ingest().ok
         assert again.verify().ok
         assert all_bars(again) == wanted
+
+
+@pytest.mark.parametrize("has_index", [True, False])
+def test_undoing_after_a_loss_of_the_state_tells_how_many_days_are_lost(
+    made: Pipeline, tmp_path: Path, caplog: pytest.LogCaptureFixture, has_index: bool
+) -> None:
+    cut_in_the_second_day(tmp_path / MONTH_FILE)
+    made.close()
+    shutil.rmtree(tmp_path / "state")
+    if not has_index:
+        shutil.rmtree(tmp_path / "revisions")
+
+    with opened_at(tmp_path) as again:
+        again.recover()
+        report = again.compact(undo=True)
+
+    assert not report.ok
+    (reason,) = [each.reason for each in report.left]
+    expected = "2 days of its damaged file cannot be read" if has_index else "which other days it had is not known"
+    assert expected in str(reason)
+    assert "'marketpipe ingest --symbols AAPL --start 2024-01-01 --end 2024-01-31' brings lost bars again" in str(
+        reason
+    )
+    assert ("2 days could not be read" if has_index else "which other days it had is not known") in caplog.text

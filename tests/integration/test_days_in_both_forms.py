@@ -102,6 +102,8 @@ def test_if_neither_is_recorded_both_stay_until_one_is_moved_away(mixed: Path) -
     shutil.rmtree(mixed / "state")
     with store(mixed, 110.0) as made:
         assert [str(day) for day in made.recover().damaged] == [f"AAPL {DAYS[1]}"]
+        (reason,) = [each.reason for each in made.verify().problems if each.path == OLDER]
+        assert "neither was recorded: move away the one that is older" in reason
         assert "neither was recorded: move away the one that is older" in str(made.compact().left[0].reason)
         assert (mixed / MONTH / "days.parquet").read_bytes() == month_file
         assert "neither was recorded" in str(made.compact(undo=True).left[0].reason)

@@ -149,7 +149,7 @@ def test_the_command_exports_and_says_what(folder: Path, tmp_path: Path) -> None
 def test_the_configuration_is_never_replaced(words: tuple[str, ...], folder: Path) -> None:
     before = (folder / "config.yaml").read_bytes()
     ended = run(folder, *words, "--overwrite", "--format", "csv")
-    assert (ended.code, "config.yaml is the configuration" in ended.err) == (2, True), ended.err
+    assert (ended.code, "config.yaml has the settings of the store" in ended.err) == (2, True), ended.err
     assert (folder / "config.yaml").read_bytes() == before
 
 
@@ -158,6 +158,14 @@ def test_the_library_does_not_replace_settings_either(name: str, folder: Path) -
     made = Pipeline(StoreConfig(root=folder), registry=CollectorRegistry())
     with made, pytest.raises(ConfigurationError, match="settings of the store"):
         made.export(folder / name, format="csv", overwrite=True)
+
+
+def test_the_library_does_not_replace_the_configuration_that_was_named(folder: Path) -> None:
+    before = (folder / "config.yaml").read_bytes()
+    made = Pipeline.from_config(folder / "config.yaml", registry=CollectorRegistry())
+    with made, pytest.raises(ConfigurationError, match="settings of the store"):
+        made.export(folder / "config.yaml", format="csv", overwrite=True)
+    assert (folder / "config.yaml").read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["all.csv", "all.json", "all.parquet", "all.arrow"])

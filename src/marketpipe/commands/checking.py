@@ -35,9 +35,10 @@ def coverage(
 
     with open_store(config) as pipeline:
         report = pipeline.coverage(chosen(pipeline, symbols), start, end)
+        has_state = pipeline.dataset() is not None
     ok = report.strict_ok if strict else report.ok
     if is_wanted(ok, json):
-        print_coverage(report, as_json=json, config=pipeline.config)
+        print_coverage(report, as_json=json, config=pipeline.config, has_state=has_state)
     exit_with(ok)
 
 

@@ -18,6 +18,7 @@ import typer
 
 from marketpipe.commands.help_layout import GENERAL
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from marketpipe.terminal.pasted_commands import naming
 from marketpipe.terminal.process import report_errors
 from marketpipe.terminal.verbosity import Verbosity, in_force
 
@@ -93,8 +94,9 @@ def with_general_options(command: Callable[..., None]) -> Callable[..., None]:
 
     def run(context: typer.Context, **options: Any) -> None:
         given = GeneralOptions(**{name: options.pop(name) for name in GeneralOptions._fields})
-        begins_a_store = context.info_name in BEGINNING
-        with _applied((context.obj or GeneralOptions()).and_then(given), begins_a_store):
+        begins_a_store, in_force = context.info_name in BEGINNING, (context.obj or GeneralOptions()).and_then(given)
+        file = options.get("config", options.get("config_file"))
+        with naming(in_force.root, file), _applied(in_force, begins_a_store):
             command(**_with_the_usual_file(options))
 
     parameters = {**own.parameters, **general.parameters}  # typer reads both, and calls with keywords

@@ -120,13 +120,3 @@ def chosen(store: Store, symbols: Sequence[str] | None) -> tuple[Symbol, ...] | 
 
     named = listed(symbols)
     return None if named is None else expanded(named, store.config.symbol_lists, store.config.root)
-
-
-def refuse_as_output(file: Path | None, config: Path | None) -> None:
-    """Raise ``ConfigurationError`` if the file to write is the configuration that was named: nothing may replace it."""
-    import os
-
-    from marketpipe.shared_kernel.domain.errors import ConfigurationError
-
-    if file is not None and config is not None and os.path.realpath(file) == os.path.realpath(config):
-        raise ConfigurationError(f"{file} is the configuration, and would be replaced: name another file")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from marketpipe.commands.options import Config, End, Json, Overwrite, Start, Symbols, chosen, listed, refuse_as_output
+from marketpipe.commands.options import Config, End, Json, Overwrite, Start, Symbols, chosen, listed
 from marketpipe.terminal.process import open_store
 from marketpipe.terminal.verbosity import is_wanted
 
@@ -42,7 +42,6 @@ def query(
     """
     from marketpipe.terminal.exports import check_printable, print_answer, print_export
 
-    refuse_as_output(output, config)
     printed = "json" if json and file_format is None else file_format
     if output is None:
         check_printable(printed, as_json=json)
@@ -97,7 +96,6 @@ def export(
     """
     from marketpipe.terminal.exports import print_export
 
-    refuse_as_output(file, config)
     with open_store(config) as pipeline:
         names = chosen(pipeline, symbols)
         report = pipeline.export(

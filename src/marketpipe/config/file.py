@@ -56,6 +56,7 @@ def load_config(
     if missing := [key for key in ("provider", "symbols", "start", "end") if merged.get(key) is None]:
         raise ConfigurationError(f"{source}: missing {', '.join(missing)}")
     try:
+        merged["read_from"] = None if file is None else Path(os.path.abspath(file))
         return PipelineConfig(**merged, provider_options=options)
     except ConfigurationError as error:
         key = str(error).partition(":")[0]

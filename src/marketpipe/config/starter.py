@@ -20,7 +20,8 @@ provider: $provider
 symbols: $symbols    # or "@universe.txt", a file with one a line
 start: $start    # trading dates (New York), both inclusive
 end: $end    # latest: the newest final session
-# Minutes a second time, to load them 5 times faster: 3 to 8 MB a symbol and year. arrow: 10 times, 6 to 16 MB.
+# Minutes a second time, to load them faster. parquet: 4 to 10 times, 3 to 8 MB a symbol and year. arrow: 10 to 50
+# times, 6 to 16 MB.
 read_copies: parquet    # none | parquet | arrow
 
 # Every key below has its default. To change one, remove the # before it, and before the name of its section.

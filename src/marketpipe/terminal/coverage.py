@@ -14,7 +14,7 @@ from marketpipe.config import StoreConfig
 from marketpipe.ingestion.domain.coverage.verdict import Evidence, Gap, Suspicion, SymbolCoverage, Verdict
 from marketpipe.integration.domain.table_import import ONLY_FILES_BRING_MORE, is_imported
 from marketpipe.reports import CoverageReport, day_as_row
-from marketpipe.scoping import no_store_at
+from marketpipe.scoping import no_store_at, state_is_lost
 from marketpipe.shared_kernel.domain.errors import count_of
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.terminal.output import err, out, print_json, printable
@@ -48,13 +48,17 @@ MIN_SIGNS = 20
 """Signs of a row on however narrow a terminal."""
 
 
-def print_coverage(report: CoverageReport, *, as_json: bool, config: StoreConfig | None = None) -> None:
-    """Print what is stored; first that there is no store in any place of ``config``, if it is so."""
+def print_coverage(
+    report: CoverageReport, *, as_json: bool, config: StoreConfig | None = None, has_state: bool = True
+) -> None:
+    """Print what is stored; first that there is no store in any place of ``config``, or no state, if it is so."""
     if config is not None and not any(map(Path.exists, (config.output_path, config.official_path, config.state_path))):
         err(f"warning: {no_store_at(config.output_path)}")
     if as_json:
         print_json(_as_json(report))
         return
+    if config is not None and report.identity is not None and not has_state:
+        out(state_is_lost(config.output_path))
     console = Console()
     width = console.width if console.is_terminal else FILE_WIDTH
     if report.dates:

@@ -12,7 +12,7 @@ from attrs import asdict
 from marketpipe.ingestion.domain.store_status import DropReport
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, QueryError, count_of, did_you_mean
 from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.storage.domain.compaction import CompactedMonth, CompactionReport
+from marketpipe.storage.domain.compaction import CompactedMonth, CompactionReport, Condition
 from marketpipe.storage.domain.exported_file import ExportReport
 from marketpipe.terminal.output import err, print_json
 from marketpipe.terminal.store import print_rows
@@ -59,14 +59,17 @@ def print_compaction(report: CompactionReport, *, undo: bool, as_json: bool) -> 
     for (month, condition, reason), symbols in _left_alike(report).items():
         err(f"{_names(symbols)} {month} {condition}: {reason}")
     if is_wanted(report.ok, as_json=False):
+        one = sum(month.condition is Condition.UNCHANGED for month in report.months)
+        already = f". {count_of(one, 'month')} {'is' if one == 1 else 'are'} one file already" if one else ""
         verb = "would be written" if report.dry_run else "written"
         form = "as files a day" if undo else "as one file each"
         err(
             f"{count_of(len(report.changed), 'month')} {verb} {form}: {count_of(report.files_before, 'file')} "
             f"({report.bytes_before:,} bytes) before, {report.files_after:,} ({report.bytes_after:,} bytes) after"
+            f"{already}"
         )
     if report.stopped:
-        err(f"stopped before the last month: run marketpipe compact{' --undo' if undo else ''} again")
+        err(f"stopped before the last month: run 'marketpipe compact{' --undo' if undo else ''}' again")
 
 
 def _left_alike(report: CompactionReport) -> dict[tuple[str, str, str], list[Symbol]]:

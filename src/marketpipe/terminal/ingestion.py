@@ -28,7 +28,9 @@ def print_plan(report: PlanReport, *, as_json: bool) -> None:
     out(f"{count_of(report.planned, 'symbol-day')} to request ({others})")
     if report.planned:
         known = report.estimate.known_days
-        basis = f"estimated from {count_of(known, 'stored symbol-day')}" if known else "a guess: nothing is stored yet"
+        basis = (
+            f"estimated from {count_of(known, 'stored symbol-day')}" if known else "a guess: nothing is on record yet"
+        )
         out(f"{_estimated(report.estimate)} ({basis})")
     if report.official_days:
         days = count_of(report.official_days, "official day")

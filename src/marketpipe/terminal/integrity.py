@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 
 from attrs import asdict
 
 from marketpipe.ingestion.domain.store_status import RecoveryReport
 from marketpipe.integration.domain.table_import import is_imported
 from marketpipe.shared_kernel.domain.errors import count_of
+from marketpipe.shared_kernel.domain.symbol import SymbolDay
 from marketpipe.storage.domain.dataset_lock import DatasetLock
-from marketpipe.storage.domain.integrity import Damage, IntegrityProblem, IntegrityReport
+from marketpipe.storage.domain.integrity import Damage, IntegrityProblem, IntegrityReport, StoreArea
 from marketpipe.terminal.output import err, megabytes, out, print_json, reasons_as_json
 
 SHOWN_OF_A_KIND = 10
@@ -19,6 +21,11 @@ REPAIRABLE = frozenset({Damage.ALTERED, Damage.UNREADABLE, Damage.MISLABELLED, D
 
 REPAIRED_BY_INGEST = "'marketpipe ingest' requests damaged and lost minute bars again, and rebuilds aggregates"
 REPAIRED_BY_IMPORT = "'marketpipe import' brings damaged and lost bars again, from your files, and rebuilds aggregates"
+
+COPIES_MADE_AGAIN = "'marketpipe aggregate --timeframes 1m' makes damaged read copies again"
+REVISIONS_GIVEN_UP = (
+    "a damaged or lost former version comes back from a backup only; 'marketpipe recover --force' gives it up"
+)
 
 
 def print_integrity(report: IntegrityReport, lock: DatasetLock | None, *, as_json: bool) -> None:
@@ -50,7 +57,7 @@ def _print_first(lines: Sequence[str], kind: str) -> None:
 
 
 def _line(problem: IntegrityProblem) -> str:
-    return f"{problem.path}: {problem.damage}: {problem.reason}"
+    return f"{problem.path}: {problem.damage}: {problem.reason.removeprefix('is damaged: ')}"
 
 
 def _advice(report: IntegrityReport) -> Iterator[str]:
@@ -58,9 +65,14 @@ def _advice(report: IntegrityReport) -> Iterator[str]:
     if report.suspect:
         days = count_of(report.suspect, "damaged day")
         yield f"{days} with the recorded size and time: now marked as failed in the state"
-    if damages & REPAIRABLE:
-        imported = report.identity is not None and is_imported(report.identity.provider)
-        yield REPAIRED_BY_IMPORT if imported else REPAIRED_BY_INGEST
+    damaged = [problem.path for problem in report.problems if problem.damage in REPAIRABLE]
+    areas = {path.partition("/")[0] for path in damaged}
+    if areas - {StoreArea.COPIES, StoreArea.REVISIONS}:
+        yield REPAIRED_BY_IMPORT if report.identity is not None and report.identity.is_imported else REPAIRED_BY_INGEST
+    if StoreArea.COPIES in areas:
+        yield COPIES_MADE_AGAIN
+    if any(path.startswith(f"{StoreArea.REVISIONS}/") and path.endswith(".parquet") for path in damaged):
+        yield REVISIONS_GIVEN_UP
     if Damage.UNRECORDED in damages:
         yield "'marketpipe recover' records the stored files again if the state was lost"
 
@@ -98,8 +110,8 @@ def print_recovery(report: RecoveryReport, *, as_json: bool) -> None:
         return
     if report.set_aside:
         out(f"the old state was moved to {report.set_aside}")
-    for day, reason in sorted(report.damaged.items()):
-        err(f"damaged, and not recorded: {day}: {reason}")
+    for line in _damaged_lines(report.damaged):
+        err(f"damaged, and not recorded: {line}")
     if report.identity is None:
         out("no bars are stored here: there is nothing to recover")
         return
@@ -112,3 +124,11 @@ def print_recovery(report: RecoveryReport, *, as_json: bool) -> None:
         out(f"the session is inferred from the bars: {outside} outside regular hours")
     if not is_imported(report.identity.provider):
         out("days without bars have no file: the next ingestion requests them once more")
+
+
+def _damaged_lines(damaged: Mapping[SymbolDay, str]) -> Iterator[str]:
+    """Yield a line for each reason: days that are in one damaged file have the same."""
+    for (symbol, reason), days in groupby(sorted(damaged.items()), lambda each: (each[0].symbol, each[1])):
+        dates = [str(day.trading_date) for day, _ in days]
+        span = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}, {len(dates)} days"
+        yield f"{symbol} {span}: {reason}"

@@ -11,6 +11,7 @@ import typer
 from marketpipe.shared_kernel.domain.secret_text import visible
 from marketpipe.shared_kernel.domain.symbol import SymbolDay
 from marketpipe.storage.domain.exported_file import json_value
+from marketpipe.terminal.pasted_commands import with_given_options
 from marketpipe.terminal.verbosity import folded, width_of, write_error_line
 
 ASCII = str.maketrans({"█": "#", "▒": "o", "○": "~", "·": ".", "…": "...", "━": "=", "─": "-"})
@@ -19,9 +20,11 @@ ASCII = str.maketrans({"█": "#", "▒": "o", "○": "~", "·": ".", "…": "..
 def out(line: str = "", *, is_prose: bool = True) -> None:
     """Print a line to standard output. What it quotes of others is made visible, see ``visible``.
 
-    A terminal gets prose folded between words; what is no prose may be copied, so it stays one line.
+    A terminal gets prose folded between words; what is no prose may be copied, so it stays one line. The commands that
+    prose names get the --root and --config that were given.
     """
-    typer.echo(folded(visible(line), width_of(sys.stdout)) if is_prose else visible(line))
+    shown = with_given_options(visible(line)) if is_prose else visible(line)
+    typer.echo(folded(shown, width_of(sys.stdout)) if is_prose else shown)
 
 
 def err(line: str) -> None:

@@ -13,9 +13,9 @@ from attrs import asdict
 from prometheus_client import generate_latest
 
 from marketpipe.ingestion.domain.store_status import JobRecord, SymbolSummary
-from marketpipe.integration.domain.table_import import is_imported
 from marketpipe.pipeline import Pipeline
 from marketpipe.reports import StatusReport, ValidationReport
+from marketpipe.scoping import state_is_lost
 from marketpipe.shared_kernel.domain.errors import QueryError, count_of
 from marketpipe.storage.domain.storage_metadata import AggregationReport
 from marketpipe.storage.domain.store_survey import CopyFiles, TimeframeFreshness
@@ -125,16 +125,18 @@ def print_status(report: StatusReport, *, as_json: bool, place: Path = Path()) -
         return
     hours = f", session {report.session}" if report.session else ""
     out(f"dataset: {report.identity}{hours}" if report.identity else f"nothing is stored at {place.absolute()} yet")
+    if report.identity and report.session is None:
+        out(state_is_lost(place))
     if report.symbols:
         out()
         print_table(SYMBOL_HEAD, map(_symbol_row, report.symbols), spare=SPARE)
     if report.missing:
         out()
         days, files = count_of(report.missing, "symbol-day"), "file is" if report.missing == 1 else "files are"
-        out(f"{days} missing: the recorded {files} gone")
-        imported = report.identity is not None and is_imported(report.identity.provider)
-        again = "'marketpipe import' brings their bars again" if imported else "'marketpipe ingest' requests it again"
-        out(f"'marketpipe verify' lists what is gone; {again}")
+        out(f"{days} missing: the recorded {files} gone, or in a month file that is damaged")
+        imported = report.identity is not None and report.identity.is_imported
+        again = "'marketpipe import' brings their bars again" if imported else "'marketpipe ingest' requests them again"
+        out(f"'marketpipe verify' lists what is gone or damaged; {again}")
     if report.read_copies is not None:
         out()
         for line in _copies(report.read_copies, report.copy_files):

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final, NamedTuple, TextIO
 
+from marketpipe.terminal.pasted_commands import with_given_options
+
 
 class Verbosity(NamedTuple):
     """``quiet``: no progress, and no summary of what went well. ``verbose``: show the log. ``as_json``: log as JSON."""
@@ -96,6 +98,7 @@ def write_error_line(line: str, level: str) -> None:
 
     It goes through ``sys.stderr`` as that is now: while a line of progress is drawn, rich puts it above that line.
     """
+    line = with_given_options(line)
     if verbosity().as_json:
         import logging
 

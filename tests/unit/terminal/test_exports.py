@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 
 from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.storage.domain.compaction import CompactedMonth, CompactionReport
+from marketpipe.storage.domain.compaction import CompactedMonth, CompactionReport, Condition
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.terminal.exports import print_compaction
 
 
-@pytest.mark.parametrize(("undo", "advice"), [(False, "run marketpipe compact again"), (True, "compact --undo again")])
+@pytest.mark.parametrize(("undo", "advice"), [(False, "'marketpipe compact' again"), (True, "compact --undo' again")])
 def test_a_compaction_that_was_stopped_says_how_to_finish_it(
     undo: bool, advice: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -29,3 +29,11 @@ def test_a_month_that_is_left_for_the_same_reason_is_named_once_for_all_symbols(
         "AAPL 2024-02 skipped: busy",
         "MSFT, X0, X1, X2, X3, X4, X5, X6, X7, X8 and 2 others 2024-02 skipped: it is running",
     ]
+
+
+def test_months_that_are_one_file_already_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    months = [CompactedMonth(MonthPartition(Symbol("AAPL"), 2024, n), Condition.UNCHANGED) for n in (1, 2)]
+
+    print_compaction(CompactionReport(tuple(months)), undo=False, as_json=False)
+
+    assert capsys.readouterr().err.endswith(" after. 2 months are one file already\n")

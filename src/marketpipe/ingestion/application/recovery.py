@@ -115,7 +115,7 @@ class StateRecoverer:
         """
         if self._file.is_in_use():
             raise StoreBusyError(
-                "a process is using this state: wait for it to end, or stop it, and run marketpipe recover again"
+                "a process is using this state: wait for it to end, or stop it, and run 'marketpipe recover' again"
             )
         return self._file.archive(self._clock.now()) if self.must_archive(force) else None
 
@@ -135,7 +135,7 @@ class StateRecoverer:
         if condition is StateCondition.USABLE and not force:
             raise ConfigurationError(
                 "the state of this store can be read: there is nothing to recover. To archive it and build a new one "
-                "all the same: marketpipe recover --force"
+                "all the same: 'marketpipe recover --force'"
             )
         return condition not in (StateCondition.ABSENT, StateCondition.UNCLAIMED)
 

@@ -16,12 +16,13 @@ from attrs import field, frozen
 
 from marketpipe.integration.domain.data_feed import DataFeed, ProviderCapabilities
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, ValidationError, did_you_mean
+from marketpipe.shared_kernel.domain.store_inventory import IMPORTED
 from marketpipe.shared_kernel.domain.symbol import Symbol, as_symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 
 E = TypeVar("E", bound=Enum)
-PREFIX: Final = "import:"
+PREFIX: Final = IMPORTED
 FEED: Final = "files"
 ONLY_FILES_BRING_MORE: Final = (
     "these bars were imported, so nothing can be requested: 'marketpipe import' brings files with more"

@@ -22,6 +22,8 @@ TotalKey = tuple[str, tuple[str, ...]]
 """The name of a figure about a store, such as that of a series without its prefix, and the values of its labels."""
 
 
+IMPORTED: Final = "import:"
+"""The provider of bars from a user's own files begins with it."""
 NO_MAPPING = "-"
 """Symbols are taken literally: bars belong to the security that bore the symbol on their own day."""
 
@@ -39,6 +41,11 @@ class DatasetIdentity:
     feed: str
     adjustment: str
     asof: str = NO_MAPPING
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether the bars come from a user's own files, so that none can be requested."""
+        return self.provider.startswith(IMPORTED)
 
     def __str__(self) -> str:
         mapped = "" if self.asof == NO_MAPPING else f", asof {self.asof}"

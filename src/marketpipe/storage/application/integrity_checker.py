@@ -81,7 +81,8 @@ class IntegrityChecker:
         counts.problems += map(_stray, self._files.strays_of(symbol))
         if index_problem := self._files.index_problem(symbol):
             counts.problems.append(index_problem)
-        of_months = self._files.month_problems(symbol, first, last)
+        recorded = self._register.versions(symbol, first, last)
+        of_months = self._files.month_problems(symbol, first, last, recorded, self._identity)
         counts.problems += of_months
         unreadable = {folder_of(each) for each in of_months if each.damage is Damage.UNREADABLE}
         named = {each.path for each in of_months}
@@ -137,10 +138,17 @@ class IntegrityChecker:
         # An ingestion beside the freeze replaces whole files by whole ones before it records them. It explains other
         # bytes than the recorded ones, but no unreadable file, and a missing one would be missing in the lock.
         for finding in [finding for finding in damaged if not finding.may_be_newer] or self._confirmed(damaged):
-            raise StorageError(
-                f"a damaged store is not frozen: {finding.problem.path}: {finding.problem.reason}. "
-                f"{REPAIRED_BY}; then freeze again"
-            )
+            raise StorageError(f"a damaged store is not frozen: {self._cause(finding.problem)}; then freeze again")
+
+    def _cause(self, problem: IntegrityProblem) -> str:
+        """Return what is wrong, with advice: the damage of a month file if that is why a day was not found."""
+        day = problem.symbol_day
+        if problem.damage is Damage.GONE and day is not None:
+            date = day.trading_date
+            for of_month in self._files.month_problems(day.symbol, date, date, {}, self._identity):
+                if of_month.damage is Damage.UNREADABLE:
+                    return f"{of_month.path} {of_month.reason}"
+        return f"{problem.path}: {problem.reason}. {REPAIRED_BY}"
 
     def _findings(
         self,

@@ -127,8 +127,18 @@ class StoredFiles(Protocol):
     def strays_of(self, symbol: Symbol) -> Sequence[str]:
         """Return the paths of files in a symbol's folders that are not named as those of a store are."""
 
-    def month_problems(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Sequence[IntegrityProblem]:
-        """Return what is wrong with files of whole months between the dates, besides the days in them."""
+    def month_problems(
+        self,
+        symbol: Symbol,
+        first: TradingDate,
+        last: TradingDate,
+        recorded: Mapping[TradingDate, RecordedVersion],
+        identity: DatasetIdentity | None,
+    ) -> Sequence[IntegrityProblem]:
+        """Return what is wrong with files of whole months between the dates, besides the days in them.
+
+        ``recorded`` are the versions of days of these months. The advice is for a store of this ``identity``.
+        """
 
     def index_problem(self, symbol: Symbol) -> IntegrityProblem | None:
         """Return what is wrong with the record of since when a symbol's versions are known; None if nothing is."""

@@ -12,7 +12,7 @@ from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, Rec
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.storage.domain.data_partition import DataPartition, size_and_time_in
+from marketpipe.storage.domain.data_partition import DataPartition, MonthPartition, size_and_time_in
 from marketpipe.storage.domain.storage_metadata import DIGITS, digests_by_day
 
 
@@ -31,6 +31,27 @@ REPAIRED_BY: Final = (
     "'marketpipe verify' lists all damage; 'marketpipe ingest' repairs it, or 'marketpipe import' if the bars were "
     "imported"
 )
+
+
+def scope_of(month: MonthPartition) -> str:
+    """Return the options of a command that is to work on this month alone."""
+    return f"--symbols {month.symbol} --start {month.first} --end {month.last}"
+
+
+def brought_again_by(month: MonthPartition, identity: DatasetIdentity | None) -> str:
+    """Return the commands that bring lost bars of a month again; both if the dataset is not known."""
+    requesting, importing = f"'marketpipe ingest {scope_of(month)}'", "'marketpipe import' with your files"
+    if identity is None:
+        return f"{requesting}, or {importing} if the bars were imported,"
+    return importing if identity.is_imported else requesting
+
+
+def repair_of(month: MonthPartition, identity: DatasetIdentity | None) -> str:
+    """Return the advice for a month whose file is damaged. ``identity`` is the dataset, None if it is not known."""
+    return (
+        f"{brought_again_by(month, identity)} repairs it; 'marketpipe compact --undo {scope_of(month)}' keeps what can "
+        "be read of it"
+    )
 
 
 class Damage(StrEnum):

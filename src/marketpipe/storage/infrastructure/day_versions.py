@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
-from attrs import evolve, field, frozen
+from attrs import Factory, evolve, field, frozen
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError, ValidationError
 from marketpipe.shared_kernel.domain.store_inventory import NO_MARK, RecordedVersion, VersionMark
@@ -22,11 +22,12 @@ from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp, TimeWindow
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, FILE_SCHEMA
-from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, read_text
+from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, lexists, read_text
 from marketpipe.shared_kernel.infrastructure.machine.real_disk import REAL_DISK
-from marketpipe.storage.domain.data_partition import Revision, size_and_time_in
+from marketpipe.storage.domain.data_partition import MonthPartition, Revision, size_and_time_in
 from marketpipe.storage.domain.storage_metadata import identity_in, label_in
-from marketpipe.storage.infrastructure.compacted.day_access import DAMAGES
+from marketpipe.storage.infrastructure.compacted.day_access import DAMAGES, in_folder
+from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE
 from marketpipe.storage.infrastructure.parquet_files import (
     Int64s,
     checked_bars,
@@ -36,8 +37,7 @@ from marketpipe.storage.infrastructure.parquet_files import (
     times_of,
     versioned,
 )
-from marketpipe.storage.infrastructure.publishing.month_listings import MonthListings
-from marketpipe.storage.infrastructure.store_layout import StoreLayout, unreadable
+from marketpipe.storage.infrastructure.store_layout import StoreLayout, names_in, newest_revision, unreadable
 
 OF_THE_FILE: Final = {*DAMAGES, errno.EINVAL, errno.EISDIR}
 """Errors that are of one file; what is no file is among them."""
@@ -86,6 +86,15 @@ class KnownMoments:
         """Return the digests of the versions that are known since this moment; none if there is no line of it."""
         return frozenset(digest for digest, since in self._of.get(str(date), {}).items() if since == moment)
 
+    def current_dates(self, first: TradingDate, last: TradingDate) -> frozenset[TradingDate]:
+        """Return the dates of a month, from its first to its last, whose newest published version is no revision yet:
+        the days that were in the store, also if nothing else knows them. Raises ``StorageError``.
+        """
+        within = (text for text in self._of if str(first) <= text <= str(last))
+        newest = {TradingDate.parse(text): max(self._of[text].values()) for text in within}
+        revisions = {date: self._newest_revision(date) for date in newest}
+        return frozenset(date for date, since in newest.items() if (old := revisions[date]) is None or old < since)
+
     def since(self, date: TradingDate, modified: Timestamp, digest: Callable[[], str]) -> Timestamp:
         """Return since when the day file with this modification time and ``digest`` is known.
 
@@ -104,6 +113,51 @@ class KnownMoments:
         # the same bytes: the line of this one, which returned, was lost. An equal one is a revision of this version.
         newest = self._newest_revision(date)
         return moment if newest is None or newest <= moment else modified
+
+
+@frozen
+class MonthListings:
+    """The folders of months, each listed once and not for each of its days: for one write, whose days are locked."""
+
+    layout: StoreLayout
+    _of_bars: dict[MonthPartition, frozenset[str] | None] = Factory(dict)
+    _of_revisions: dict[MonthPartition, list[str]] = Factory(dict)
+
+    def has_none(self, day: SymbolDay, name: str) -> bool:
+        """Return whether a symbol-day has no day file, which would have this name.
+
+        False also if its folder may not be listed: to open the file shows what is wrong. And if it has a month file.
+        """
+        month = MonthPartition.of(day)
+        if month not in self._of_bars:
+            self._of_bars[month] = self._names_in(str(self.layout.month(month)))
+        names = self._of_bars[month]
+        return names is not None and name not in names
+
+    def _names_in(self, folder: str) -> frozenset[str] | None:
+        disk = self.layout.disk
+        try:
+            found = in_folder(folder, disk.listdir, disk=disk)
+            if found is None:  # there is none, or what is in its place is no folder
+                return None if lexists(disk, folder) else frozenset()
+        except (OSError, StorageError):
+            return None
+        return None if MONTH_FILE in found else frozenset(found)
+
+    def forget(self, month: MonthPartition) -> None:
+        """List the folder of a month again when it is next asked for."""
+        self._of_bars.pop(month, None)
+
+    def is_one_file(self, month: MonthPartition) -> bool:
+        """Return whether a month that was asked for may have a month file."""
+        return self._of_bars.get(month, frozenset()) is None
+
+    def newest_revision(self, day: SymbolDay) -> Timestamp | None:
+        """Return what ``StoreLayout.newest_revision`` returned when the month was first asked for."""
+        month = MonthPartition.of(day)
+        if month not in self._of_revisions:
+            self._of_revisions[month] = names_in(self.layout.revisions / month.folder, self.layout.disk)
+        return newest_revision(day, self._of_revisions[month]) if self._of_revisions[month] else None
 
 
 class VersionIndex:

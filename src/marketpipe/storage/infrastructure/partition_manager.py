@@ -31,6 +31,7 @@ from marketpipe.storage.domain.storage_metadata import StorageMetadata, identity
 from marketpipe.storage.infrastructure.aggregates.doubted_files import doubt_files_of
 from marketpipe.storage.infrastructure.day_versions import (
     KnownMoments,
+    MonthListings,
     NewVersion,
     StoredVersion,
     VersionIndex,
@@ -57,7 +58,6 @@ from marketpipe.storage.infrastructure.parquet_files import (
     versioned,
 )
 from marketpipe.storage.infrastructure.publishing.durable_files import NOT_ALLOWED, DurableFiles, FileGroup
-from marketpipe.storage.infrastructure.publishing.month_listings import MonthListings
 from marketpipe.storage.infrastructure.publishing.symbol_day_locks import SymbolDayLocks
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 

@@ -41,7 +41,7 @@ class Files:
     def strays_of(self, symbol: Symbol) -> Sequence[str]:
         return []
 
-    def month_problems(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Sequence[IntegrityProblem]:
+    def month_problems(self, *_: object) -> Sequence[IntegrityProblem]:
         return []
 
     def index_problem(self, symbol: Symbol) -> IntegrityProblem | None:

@@ -24,7 +24,7 @@ from marketpipe.shared_kernel.infrastructure.machine.disk import AnyPath
 from marketpipe.shared_kernel.infrastructure.machine.machine import Machine
 from marketpipe.shared_kernel.infrastructure.machine.real_disk import RealDisk
 from marketpipe.storage.domain.data_partition import Revision
-from marketpipe.storage.infrastructure.day_versions import INDEX_TITLE, VersionIndex
+from marketpipe.storage.infrastructure.day_versions import INDEX_TITLE, KnownMoments, VersionIndex
 from marketpipe.storage.infrastructure.inventory.file_inventory import FileInventory
 from marketpipe.storage.infrastructure.inventory.stored_files import ParquetStoredFiles
 from marketpipe.storage.infrastructure.publishing.durable_files import SameThread
@@ -438,3 +438,13 @@ def test_a_file_that_an_index_does_not_have_and_an_index_that_cannot_be_read(tmp
     with pytest.raises(StorageError, match=r"cannot read .*known_since\.csv: Is a directory"):
         VersionIndex(store.layout).of(Symbol("AAPL"))
     assert VersionIndex(store.layout).problem(Symbol("AAPL")) == "cannot be read: Is a directory"
+
+
+def test_a_day_is_current_until_its_newest_version_is_a_revision() -> None:
+    first, last = TradingDate.parse("2024-01-01"), TradingDate.parse("2024-01-31")
+    withdrawn, restored = TradingDate.parse("2024-01-04"), TradingDate.parse("2024-01-05")
+    since, later = Timestamp.parse("2024-02-01T00:00:00Z"), Timestamp.parse("2024-02-02T00:00:00Z")
+    index = {"2024-01-03": {"a": since}, str(withdrawn): {"b": since}, str(restored): {"c": later}, "2024-02-01": {}}
+    moments = KnownMoments(index, {withdrawn: since, restored: since}.get)
+
+    assert moments.current_dates(first, last) == {TradingDate.parse("2024-01-03"), restored}

@@ -34,6 +34,7 @@ from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import 
     fingerprint_of,
     newest,
 )
+from marketpipe.storage.infrastructure.aggregates.bounded_cache import make_room
 from marketpipe.storage.infrastructure.parquet_files import (
     FileStatus,
     as_text,
@@ -226,7 +227,7 @@ class OpenedCopies:
     """Keeps mapped copies in Arrow's format open and checked, for the readers of an open store.
 
     What is kept is used while its file is the same: by inode, size and times. It takes addresses, and of memory
-    about 13 kB each. The oldest leaves if there are too many. Several threads may call.
+    about 13 kB each. Some leave if there are too many. Several threads may call.
     """
 
     def __init__(self, most: int = MOST_KEPT) -> None:
@@ -247,11 +248,8 @@ class OpenedCopies:
         self._kept.clear()
 
     def _keep(self, copy: FreshCopy, status: FileStatus, opened: ReadCopy) -> None:
-        self._kept.pop(copy.path, None)
+        make_room(self._kept, self._most)
         self._kept[copy.path] = status, copy.identity, opened
-        while len(self._kept) > self._most:
-            with suppress(KeyError, StopIteration, RuntimeError):  # another thread was first
-                del self._kept[next(iter(self._kept))]
 
 
 class FreshCopies:

@@ -5,6 +5,7 @@ Readers take the file, as they do without a month file. Other programs read both
 
 from __future__ import annotations
 
+import hashlib
 import os
 from functools import partial
 from pathlib import Path
@@ -26,21 +27,22 @@ NEITHER_RECORDED: Final = (
 )
 
 
-def days_twice(folder: Path, disk: Disk = REAL_DISK) -> dict[str, bool]:
-    """Return the names of the day files in a folder whose days its month file has too, ascending, and whether their
-    bytes are the same.
+def days_twice(folder: Path, disk: Disk = REAL_DISK) -> dict[str, tuple[str, str]]:
+    """Return the names of the day files in a folder whose days its month file has too, ascending, with the SHA-256 of
+    the file and that of its day in the month file.
 
     Raises ``OSError``, and ``MonthFileDamaged``.
     """
     return in_folder(str(folder), partial(_twice_in, disk), disk=disk) or {}
 
 
-def _twice_in(disk: Disk, descriptor: int) -> dict[str, bool]:
+def _twice_in(disk: Disk, descriptor: int) -> dict[str, tuple[str, str]]:
     names = {*disk.listdir(descriptor)}
     if MONTH_FILE not in names or len(names) == 1:
         return {}
     days = {day.name: day.content for day in days_in(_content(MONTH_FILE, descriptor, disk))}
-    return {name: _content(name, descriptor, disk) == days[name] for name in sorted(names & days.keys())}
+    both = sorted(names & days.keys())
+    return {name: (_digest(_content(name, descriptor, disk)), _digest(days[name])) for name in both}
 
 
 def _content(name: str, folder: int, disk: Disk) -> bytes:
@@ -52,3 +54,7 @@ def _content(name: str, folder: int, disk: Disk) -> bytes:
         return read_all(disk, descriptor)
     finally:
         disk.close(descriptor)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

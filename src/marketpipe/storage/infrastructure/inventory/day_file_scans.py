@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from datetime import date
 from functools import cached_property
 from itertools import count
+from operator import itemgetter
 from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
@@ -22,6 +22,7 @@ from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, FoundEntr
 from marketpipe.shared_kernel.infrastructure.machine.real_disk import REAL_DISK
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import described, fingerprint_of, newest
+from marketpipe.storage.infrastructure.aggregates.bounded_cache import make_room
 from marketpipe.storage.infrastructure.compacted.day_access import DAY_NAME
 from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE
 from marketpipe.storage.infrastructure.parquet_files import each
@@ -29,11 +30,16 @@ from marketpipe.storage.infrastructure.store_layout import DayFile, StoreLayout,
 
 MOST_KEPT: Final = 8192
 """Months. Of each about 5 kB are kept."""
+NO_FOLDER: Final = -1
+"""In place of the number of a scan, and of the inode: all months without a folder are alike."""
+_name: Final = itemgetter(0)
 
 
 @frozen(eq=False)
 class MonthScan:
-    """What a folder of a month had. Two scans that found the same, one after the other, have the same number."""
+    """What a folder of a month had. Two scans that found the same, one after the other, have the same number, but for
+    those of a damaged month: what could not be read may be readable the next time.
+    """
 
     number: int
     month: int
@@ -69,6 +75,8 @@ class DayFileScans:
     def of(self, folder: str) -> MonthScan:
         """Return what a folder has now; nothing if there is none, or a link to one. Raises ``StorageError``."""
         inode = self._inode(folder)
+        if inode == NO_FOLDER:
+            return self._absent(folder)
         found = None if inode is None else self._found_in(folder)
         if inode is None or found is None:
             return self._listed(folder)
@@ -79,8 +87,15 @@ class DayFileScans:
         made = self._new(folder, found, inode) if are_day_files else self._listed(folder, found, inode)
         if self._inode(folder) != inode:  # a compaction has exchanged the folder
             return self._listed(folder)
-        self._keep(folder, made)
+        if not made.is_damaged:
+            make_room(self._kept, self._most)
+            self._kept[folder] = made
         return made
+
+    def _absent(self, folder: str) -> MonthScan:
+        found = self._listed(folder, (), NO_FOLDER)
+        is_absent = not found.day_files and not found.is_damaged and self._inode(folder) == NO_FOLDER
+        return evolve(found, number=NO_FOLDER) if is_absent else found
 
     def _listed(self, folder: str, found: Sequence[FoundEntry] = (), inode: int = 0) -> MonthScan:
         """Return what Python's scan finds. Without ``found`` it is not to be kept."""
@@ -90,24 +105,28 @@ class DayFileScans:
     def _new(self, folder: str, *what: Any) -> MonthScan:
         return MonthScan(next(self._numbers), int(folder[-2:]), *what)
 
-    def _keep(self, folder: str, made: MonthScan) -> None:
-        while len(self._kept) >= self._most:
-            with suppress(KeyError, StopIteration, RuntimeError):  # another thread was first
-                del self._kept[next(iter(self._kept))]
-        self._kept[folder] = made
-
     def _inode(self, folder: str) -> int | None:
-        """Return that of a folder; None if there is none, or a link, or it may not be examined."""
+        """Return that of a folder; ``NO_FOLDER`` if nothing is there, None if it is a link or may not be examined."""
         try:
             found = self._disk.lstat(folder)
+        except FileNotFoundError:
+            return NO_FOLDER
         except OSError:
             return None
         return found.st_ino if stat.S_ISDIR(found.st_mode) else None
 
     def _found_in(self, folder: str) -> Sequence[FoundEntry] | None:
-        """Return what is in a folder, in no order; None if it may not be listed."""
+        """Return what is in a folder, in no order; None if it may not be listed.
+
+        A month file is there a second time, with its inode and the time at which that was changed: its days are in it,
+        so it must be the same file, whatever its modification time says.
+        """
         try:
-            return self._disk.files_in(folder)
+            found = self._disk.files_in(folder)
+            if MONTH_FILE in map(_name, found):
+                status = self._disk.stat(f"{folder}/{MONTH_FILE}")
+                found.append((MONTH_FILE, status.st_ino, status.st_ctime_ns))
+            return found
         except (OSError, ValueError):  # the latter of a name that is no text
             return None
 

@@ -6,7 +6,7 @@ Each file is opened once, so that its bytes, its time and its rows are those of 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
@@ -33,7 +33,14 @@ from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, exists, i
 from marketpipe.shared_kernel.infrastructure.machine.real_disk import REAL_DISK
 from marketpipe.shared_kernel.infrastructure.new_york_days import day_numbers, trading_date
 from marketpipe.storage.domain.data_partition import MonthPartition
-from marketpipe.storage.domain.integrity import CheckedFile, Damage, IntegrityProblem, StoreArea, problem_of
+from marketpipe.storage.domain.integrity import (
+    CheckedFile,
+    Damage,
+    IntegrityProblem,
+    StoreArea,
+    problem_of,
+    repair_of,
+)
 from marketpipe.storage.domain.storage_metadata import closing_auction_in, days_in, identity_in, label_in, sources_in
 from marketpipe.storage.infrastructure.aggregates.aggregate_files import YearFreshness
 from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import INVALID, AggregateFile
@@ -63,7 +70,6 @@ from marketpipe.storage.infrastructure.parquet_files import (
 from marketpipe.storage.infrastructure.publishing.day_joining import problem_of as problem_of_month
 from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
 from marketpipe.storage.infrastructure.publishing.left_folders import remove_left_folder
-from marketpipe.storage.infrastructure.publishing.month_contents import repair_of
 from marketpipe.storage.infrastructure.publishing.temporary_files import is_left_behind
 from marketpipe.storage.infrastructure.store_layout import (
     VERSION_INDEX,
@@ -72,8 +78,6 @@ from marketpipe.storage.infrastructure.store_layout import (
     translating,
 )
 
-TWICE: Final = (Damage.DOUBLED, EQUAL)
-DIFFERENT: Final = (Damage.ALTERED, DIFFERS)
 FILES_AT_A_TIME: Final = 512
 """So many files are handed to the reading threads at once; their rows are in memory together."""
 
@@ -97,31 +101,43 @@ class ParquetStoredFiles:
     def strays_of(self, symbol: Symbol) -> Sequence[str]:
         return [found for found in self._of(symbol) if isinstance(found, str)]
 
-    def month_problems(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Sequence[IntegrityProblem]:
-        found = list[IntegrityProblem]()
+    def month_problems(
+        self,
+        symbol: Symbol,
+        first: TradingDate,
+        last: TradingDate,
+        recorded: Mapping[TradingDate, RecordedVersion],
+        identity: DatasetIdentity | None,
+    ) -> Sequence[IntegrityProblem]:
+        found, digests = list[IntegrityProblem](), {version.sha256 for version in recorded.values()}
         for file in self._walk.month_files(symbol):
             if file.month.last < first or last < file.month.first:
                 continue
-            found += self._month_problem(file)
+            found += self._month_problem(file, identity)
             found += [
-                IntegrityProblem(f"{file.path.rpartition('/')[0]}/{name}", *(TWICE if is_equal else DIFFERENT))
-                for name, is_equal in self._days_twice(file.path).items()
+                IntegrityProblem(f"{file.path.rpartition('/')[0]}/{name}", *_twice(both, digests))
+                for name, both in self._days_twice(file.path).items()
+                if str(first) <= f"{file.month}-{name[4:6]}" <= str(last)
             ]
         return found
 
-    def _month_problem(self, file: MonthFile) -> Iterator[IntegrityProblem]:
+    def _month_problem(self, file: MonthFile, identity: DatasetIdentity | None) -> Iterator[IntegrityProblem]:
         """Yield at most one: a month file whose days are not known is one problem, and not one for each day."""
-        place = self._walk.on_disk(file.path)
-        with translating(place):
-            problem = month_problem(os.path.dirname(place), self._disk)
+        problem = self._unreadable(file)
         if problem is not None:
-            yield IntegrityProblem(file.path, Damage.UNREADABLE, f"{problem}. {repair_of(file.month)}")
+            reason = f"{problem}. {repair_of(file.month, identity)}"
+            yield IntegrityProblem(file.path, Damage.UNREADABLE, reason)
             return
-        content = content_of(place, self._disk)
+        content = content_of(self._walk.on_disk(file.path), self._disk)
         if content is not None and (problem := problem_of_month(file.month, content.to_pybytes())):
             yield IntegrityProblem(file.path, Damage.ALTERED, problem)
 
-    def _days_twice(self, month_file: str) -> Mapping[str, bool]:
+    def _unreadable(self, file: MonthFile) -> str | None:
+        place = self._walk.on_disk(file.path)
+        with translating(place):
+            return month_problem(os.path.dirname(place), self._disk)
+
+    def _days_twice(self, month_file: str) -> Mapping[str, tuple[str, str]]:
         with suppress(MonthFileDamaged, OSError):  # which is a problem of its own
             return days_twice(Path(self._walk.on_disk(month_file)).parent, self._disk)
         return {}
@@ -130,8 +146,8 @@ class ParquetStoredFiles:
         return frozenset(
             TradingDate.parse(f"{file.month}-{name[4:6]}")
             for file in self._walk.month_files(symbol)
-            for name, is_equal in self._days_twice(file.path).items()
-            if not is_equal
+            for name, (of_file, in_month) in self._days_twice(file.path).items()
+            if of_file != in_month
         )
 
     def index_problem(self, symbol: Symbol) -> IntegrityProblem | None:
@@ -231,27 +247,33 @@ class ParquetStoredFiles:
             for area in (StoreArea.QUARANTINE, StoreArea.DATA)
         )
         rejected = {file.trading_date: len(rows) for file, rows in quarantined if rows is not None and not file.problem}
-        has_day_files, differing = False, self._differing_dates(symbol)
+        found_dates, differing = set[TradingDate](), self._differing_dates(symbol)
         for file, rows in stored:
             if day := file.symbol_day:
-                has_day_files = True
+                found_dates.add(day.trading_date)
                 found = _stored_day(day, file, rows, identity, rejected.pop(day.trading_date, 0), moments)
                 if day.trading_date in differing:
                     found = StoredSymbolDay(day, 0, found.rejected, False, error=NEITHER_RECORDED)
                 yield found if rows is None or found.error else self._with_figures(found, rows)
-        yield from self._unreadable_months(symbol) if dates is None else ()
+        yield from self._unreadable_months(symbol, identity, found_dates) if dates is None else ()
         # Days of which every bar was rejected. A symbol that has rejected bars alone was dropped, as far as files tell.
-        for quarantined_on, count in rejected.items() if has_day_files else ():
+        for quarantined_on, count in rejected.items() if found_dates else ():
             if quarantined_on is not None:
                 yield StoredSymbolDay(SymbolDay(symbol, quarantined_on), 0, count, final=True)
 
-    def _unreadable_months(self, symbol: Symbol) -> Iterator[StoredSymbolDay]:
-        """Yield one entry for each damaged month file, of the first date of the month: its days are not known."""
+    def _unreadable_months(
+        self, symbol: Symbol, identity: DatasetIdentity, found_dates: Collection[TradingDate]
+    ) -> Iterator[StoredSymbolDay]:
+        """Yield an entry for each day that was published in a month whose file is damaged, and was not found.
+
+        If none is known to have been, one for the first date of the month.
+        """
         for file in self._walk.month_files(symbol):
-            for problem in self._month_problem(file):
-                if problem.damage is Damage.UNREADABLE:
-                    day = SymbolDay(symbol, file.month.first)
-                    yield StoredSymbolDay(day, 0, 0, False, error=f"{file.path} {problem.reason}")
+            if (problem := self._unreadable(file)) is not None:
+                known = self._index.of(symbol).current_dates(file.month.first, file.month.last)
+                reason = f"{file.path} {problem}. {repair_of(file.month, identity)}"
+                for date in sorted(known.difference(found_dates)) or [file.month.first]:
+                    yield StoredSymbolDay(SymbolDay(symbol, date), 0, 0, False, error=reason)
 
     def _with_figures(self, day: StoredSymbolDay, rows: pa.Table) -> StoredSymbolDay:
         return evolve(day, figures=self._calculator.of_day(day.symbol_day.trading_date, rows))
@@ -270,6 +292,13 @@ class ParquetStoredFiles:
         with self._new_executor() as executor:
             while some := list(islice(found, FILES_AT_A_TIME)):
                 yield from filter(None, executor.map(partial(read_whole, proven=proven, disk=self._disk), some))
+
+
+def _twice(digests: tuple[str, str], recorded: Set[str]) -> tuple[Damage, str]:
+    """Return the problem of a day in two forms; ``digests`` are those of the two."""
+    if digests[0] == digests[1]:
+        return Damage.DOUBLED, EQUAL
+    return (Damage.ALTERED, DIFFERS) if recorded & {*digests} else (Damage.DOUBLED, NEITHER_RECORDED)
 
 
 def _stored_day(

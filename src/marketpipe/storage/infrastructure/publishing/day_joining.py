@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
-from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
+from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import SCHEMA_VERSION
 from marketpipe.storage.domain.data_partition import MonthPartition, size_and_time_in
+from marketpipe.storage.domain.integrity import scope_of
 from marketpipe.storage.domain.storage_metadata import StorageMetadata, identity_in, label_in
 from marketpipe.storage.infrastructure.compacted.month_file import (
     MONTH_FILE,
@@ -22,12 +23,15 @@ from marketpipe.storage.infrastructure.compacted.month_file import (
 )
 from marketpipe.storage.infrastructure.compacted.parquet_footers import NotAFooter
 from marketpipe.storage.infrastructure.parquet_files import checked_bars, file_in, sha256
-from marketpipe.storage.infrastructure.publishing.month_contents import Recorded, scope_of
+from marketpipe.storage.infrastructure.publishing.month_contents import Recorded
 from marketpipe.storage.infrastructure.store_layout import date_of
 
 
 def difference(month: MonthPartition, days: Sequence[StoredDayFile], recorded: Recorded) -> str | None:
-    """Return why the day files of a month are not just what was recorded of it; None if they are."""
+    """Return why the day files of a month are not just what was recorded of it; None if they are.
+
+    Raises ``StorageError`` for one that was altered: it is damaged.
+    """
     stored = {_date(month, day): day for day in days}
     for date in sorted(stored.keys() | recorded.keys()):
         if date not in recorded:
@@ -35,7 +39,7 @@ def difference(month: MonthPartition, days: Sequence[StoredDayFile], recorded: R
         if date not in stored:
             return f"{date} is recorded and has no file: the next ingestion requests it again"
         if sha256(stored[date].content) != recorded[date].sha256:
-            return f"the file of {date} is not the recorded one: 'marketpipe verify' tells more"
+            raise StorageError(f"the file of {date} is not the recorded one: 'marketpipe verify' tells more")
     return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import count, pairwise
 from pathlib import Path
 from typing import Final
@@ -44,6 +44,7 @@ class MonthContents:
 
     ``from_month`` are the days that are to be written, for the others are files already. ``set_aside`` are day files
     that give way to a recorded version in the month file. ``keeps_month_file`` if it has what no day has from now on.
+    ``may_lack_days``: neither the state nor the version index knows which days were in a damaged file.
     """
 
     file: StoredDayFile | None = field(repr=False)
@@ -52,12 +53,19 @@ class MonthContents:
     lost: Sequence[TradingDate] = ()
     is_damaged: bool = False
     keeps_month_file: bool = False
+    may_lack_days: bool = False
 
 
 def contents_of(
-    month: MonthPartition, folder: Path, names: Collection[str], recorded: Recorded, disk: Disk = REAL_DISK
+    month: MonthPartition,
+    folder: Path,
+    names: Collection[str],
+    recorded: Recorded,
+    published: Callable[[], Collection[TradingDate]],
+    disk: Disk = REAL_DISK,
 ) -> MonthContents:
-    """Return what the month consists of. ``names`` are those in its folder.
+    """Return what the month consists of. ``names`` are those in its folder; ``published`` is called if its file is
+    damaged, and returns the dates of which a version was published here: they are known also if the state was lost.
 
     Where a day is a file and in the month file too, with other bytes, the recorded version counts. Raises
     ``StorageError``, also if neither was recorded: nothing tells which of the two is the later one.
@@ -73,11 +81,13 @@ def contents_of(
     aside, keeps = _set_aside(month, folder, [day for day in days if day.name in beside], beside, recorded)
     stay = beside.keys() - {day.name for day in aside}
     found = stay | {day.name for day in days}
-    lost = [date for date in sorted(recorded) if day_file(date.day.day) not in found] if is_damaged else []
+    expected = recorded.keys() | published() if is_damaged else ()
+    lost = [date for date in sorted(expected) if day_file(date.day.day) not in found]
     # Only of a file that has every recorded day is known that nothing else was in it.
     has_all = bool(recorded) and {day_file(date.day.day) for date in recorded} <= {day.name for day in days}
     keeps = keeps or (is_damaged and not has_all)
-    return MonthContents(file, [day for day in days if day.name not in stay], aside, lost, is_damaged, keeps)
+    written = [day for day in days if day.name not in stay]
+    return MonthContents(file, written, aside, lost, is_damaged, keeps, is_damaged and not expected)
 
 
 def _set_aside(
@@ -202,19 +212,6 @@ def _label_of(month: MonthPartition, name: str) -> str:
 def _recorded_digest(month: MonthPartition, name: str, recorded: Recorded) -> str | None:
     version = recorded.get(TradingDate.parse(f"{month}-{name[4:6]}"))
     return None if version is None else version.sha256
-
-
-def repair_of(month: MonthPartition) -> str:
-    """Return the advice for a month whose file is damaged."""
-    return (
-        f"'marketpipe ingest {scope_of(month)}' repairs it, or 'marketpipe import' if the bars were imported; "
-        "'marketpipe compact --undo' with the same options keeps what can be read of it"
-    )
-
-
-def scope_of(month: MonthPartition) -> str:
-    """Return the options of a command that is to work on this month alone."""
-    return f"--symbols {month.symbol} --start {month.first} --end {month.last}"
 
 
 class ReplacedFiles:

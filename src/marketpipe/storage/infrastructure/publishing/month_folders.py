@@ -24,6 +24,7 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, lexists
 from marketpipe.storage.domain.compaction import CompactedMonth, Condition
 from marketpipe.storage.domain.data_partition import MonthPartition, day_file
+from marketpipe.storage.domain.integrity import repair_of
 from marketpipe.storage.infrastructure.compacted.day_access import (
     DAY_NAME,
     in_folder,
@@ -34,6 +35,7 @@ from marketpipe.storage.infrastructure.compacted.day_access import (
     read_day,
 )
 from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE, DayPart, StoredDayFile
+from marketpipe.storage.infrastructure.day_versions import VersionIndex
 from marketpipe.storage.infrastructure.publishing.access_rights import give_rights, rights_of
 from marketpipe.storage.infrastructure.publishing.day_joining import difference, joined
 from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
@@ -43,13 +45,13 @@ from marketpipe.storage.infrastructure.publishing.month_contents import (
     Recorded,
     ReplacedFiles,
     contents_of,
-    repair_of,
 )
 from marketpipe.storage.infrastructure.publishing.temporary_files import is_left_behind, is_temporary
 from marketpipe.storage.infrastructure.store_layout import StoreLayout, refuse_links, translating
 
 logger = logging.getLogger("marketpipe.storage.damage")
 NewLock = Callable[[], AbstractContextManager[None]]
+LACKING = "which other days it had is not known"
 CHANGED_MEANWHILE = "another program changed its folder meanwhile; try again"
 
 
@@ -72,7 +74,7 @@ class MonthFolders:
         """``lock`` makes a lock that excludes every other thread and process that changes the form of a folder here."""
         self._layout, self._files, self._exchange, self._lock = layout, files, exchange, lock
         self._disk = layout.disk
-        self._replaced_files = ReplacedFiles(layout, files)
+        self._replaced_files, self._index = ReplacedFiles(layout, files), VersionIndex(layout)
 
     def months(self, symbol: Symbol) -> Sequence[MonthPartition]:
         return self._layout.months(symbol)
@@ -93,13 +95,13 @@ class MonthFolders:
         refuse_links(self._layout.data, month.folder, self._disk)
         with translating(folder):
             before = _entries_of(folder, self._disk) or {}
-            self._refuse_damaged(month)
+            self._refuse_damaged(month, identity)
         if len(_of_bars(before)) < 2:
             return CompactedMonth(month, Condition.UNCHANGED) if MONTH_FILE in before else None
         if reason := self._foreign(before):
             return CompactedMonth.skipped(month, reason)
         try:
-            contents = contents_of(month, folder, before, recorded, self._disk) if MONTH_FILE in before else None
+            contents = self._contents(month, before, recorded) if MONTH_FILE in before else None
             days = self._days(month, contents)
             if reason := difference(month, days, recorded):
                 raise PartitionUnreadableError(reason)
@@ -115,11 +117,11 @@ class MonthFolders:
         whole = StoredDayFile(MONTH_FILE, content, max(day.modified_ns for day in days))
         return done if self._replaced(folder, whole, before) else CompactedMonth.skipped(month, CHANGED_MEANWHILE)
 
-    def _refuse_damaged(self, month: MonthPartition) -> None:
+    def _refuse_damaged(self, month: MonthPartition, identity: DatasetIdentity) -> None:
         """Raise ``MonthUnreadableError`` if the month has a month file, and it does not name its days."""
         folder = str(self._layout.month(month))
         if problem := month_problem(folder, self._disk):
-            raise month_unreadable(f"{folder}{os.sep}{MONTH_FILE}", problem, repair_of(month))
+            raise month_unreadable(f"{folder}{os.sep}{MONTH_FILE}", problem, repair_of(month, identity))
 
     def is_mixed(self, month: MonthPartition, dates: Collection[TradingDate]) -> bool:
         """Return whether the month file of a month is damaged, lacks one of these dates, or has day files beside it."""
@@ -148,12 +150,18 @@ class MonthFolders:
                 before = _entries_of(folder, self._disk) or {}
             if MONTH_FILE not in before:  # another thread or process was faster
                 return None
-            contents = contents_of(month, folder, before, recorded, self._disk)
+            contents = self._contents(month, before, recorded)
             days = contents.from_month
             sizes = before[MONTH_FILE].size, sum(len(day.content) for day in days)
             if not dry_run:
                 self._expand(month, folder, contents, before)
             return CompactedMonth(month, Condition.CHANGED, 1, len(days), *sizes, reason=_lost(contents))
+
+    def _contents(self, month: MonthPartition, names: Collection[str], recorded: Recorded) -> MonthContents:
+        def published() -> Collection[TradingDate]:
+            return self._index.of(month.symbol).current_dates(month.first, month.last)
+
+        return contents_of(month, self._layout.month(month), names, recorded, published, self._disk)
 
     def _replaced(self, folder: Path, whole: StoredDayFile, before: Mapping[str, FolderEntry]) -> bool:
         with self._lock():
@@ -251,15 +259,13 @@ def _is_still(disk: Disk, before: Mapping[str, FolderEntry], folder: Path) -> bo
 
 def _lost(contents: MonthContents) -> str | None:
     """Return what the damage of a month file has cost; None for nothing."""
-    if not contents.lost:
-        return None
-    return (
-        f"{count_of(len(contents.lost), 'day')} of its damaged file cannot be read: 'marketpipe ingest' requests them "
-        "again, or 'marketpipe import' takes them in"
-    )
+    if contents.may_lack_days:
+        return f"{LACKING} (of its damaged file, {count_of(len(contents.from_month), 'day')} can be read)"
+    return f"{count_of(len(contents.lost), 'day')} of its damaged file cannot be read" if contents.lost else None
 
 
 def _warn(path: Path, contents: MonthContents, kept_at: Path | None) -> None:
     days, lost = count_of(len(contents.from_month), "day"), count_of(len(contents.lost), "day")
-    kept = "" if kept_at is None else f", {lost} could not be read. It is {kept_at} now, for you to remove"
+    unread = LACKING if contents.may_lack_days else f"{lost} could not be read"
+    kept = "" if kept_at is None else f", {unread}. It is {kept_at} now, for you to remove"
     logger.warning("%s was damaged: %s of it became files again%s", path, days, kept)

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from attrs import evolve
 
-from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
+from marketpipe.shared_kernel.domain.errors import MonthUnreadableError, PartitionUnreadableError
 from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars, SymbolDaySlice
 from marketpipe.shared_kernel.domain.store_inventory import DayComparison
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, differing_rows
@@ -51,7 +51,9 @@ class ParquetBarComparer:
         try:
             found = bars_at(str(self._layout.bars(part.symbol_day)), disk=self._layout.disk)
         except PartitionUnreadableError as error:
-            return DayComparison(part.symbol_day, error=f"{error}; run 'marketpipe ingest' to repair it")
+            is_of_month = isinstance(error, MonthUnreadableError)  # which has advice
+            advice = "" if is_of_month else "; run 'marketpipe ingest' to repair it"
+            return DayComparison(part.symbol_day, error=f"{error}{advice}")
         stored = BAR_SCHEMA.empty_table() if found is None else found
         merged = merge_bars(stored, newer, rejected, part.final_window)
         return compare_bars(DayComparison(part.symbol_day), stored, merged)

@@ -8,6 +8,7 @@ anything failed is closed. Each has a scratch folder of its own, for queries tha
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import threading
 import weakref
@@ -32,6 +33,8 @@ CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
 LONGEST_USE_SECONDS: Final = 0.2
 """Most of the memory that DuckDB took for a query it returns only when its connection is closed. A query that ran for
 longer may have taken much, and does not gain from ten milliseconds."""
+NEW_SEED: Final = "SELECT setseed(?)"
+"""A query may have set one for its random numbers, which no rollback takes back."""
 
 
 @frozen(eq=False)
@@ -75,6 +78,7 @@ class LockedConnections:
             locked.connection.begin()
             yield locked.connection
             locked.connection.rollback()
+            locked.connection.execute(NEW_SEED, [secrets.randbelow(2**32) / 2**32])
             if monotonic() - since < self._longest:
                 not_kept.pop_all()
                 self._keep(locked)
@@ -87,6 +91,14 @@ class LockedConnections:
     def close_idle(self) -> None:
         with self._lock:
             _close_all(self._idle, os.getpid())
+
+    def hold(self) -> None:
+        """Close what is kept, and let no thread take or keep a connection until ``let_go``: for a fork."""
+        self._lock.acquire()
+        _close_all(self._idle, os.getpid())
+
+    def let_go(self) -> None:
+        self._lock.release()
 
     def _taken(self) -> _Locked | None:
         allowed = self._allowed()
@@ -125,12 +137,24 @@ def _close_all(idle: list[_Locked], process: int) -> None:
 
 
 _EVERY: Final = weakref.WeakSet[LockedConnections]()
+_FORKING: Final = threading.Lock()
+_HELD: Final = list[LockedConnections]()
 
 
-def _close_idle() -> None:
+def _hold_all() -> None:
+    _FORKING.acquire()
     for each in list(_EVERY):
-        each.close_idle()
+        each.hold()
+        _HELD.append(each)
 
 
-# A forked child would have the connection without the threads that belong to it, and wait for them when it ends.
-os.register_at_fork(before=_close_idle)
+def _let_all_go() -> None:
+    """On the thread that forked, in the parent and in the child, which has no other thread."""
+    while _HELD:
+        _HELD.pop().let_go()
+    _FORKING.release()
+
+
+# A forked child would have the connection without the threads that belong to it, and wait for them when it ends; and a
+# lock that another thread had at that moment would never be released in it.
+os.register_at_fork(before=_hold_all, after_in_parent=_let_all_go, after_in_child=_let_all_go)

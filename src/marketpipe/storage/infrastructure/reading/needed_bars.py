@@ -24,8 +24,10 @@ MARGIN: Final = 2
 """Days. A moment may have another date in UTC, in New York and in the zone in which it is written, and a date may be
 compared with the middle of a day."""
 DAY: Final = re.compile(r"(\d{4}-\d\d-\d\d)", re.ASCII)
+OFFSET: Final = r"[+-](?:0\d|1[0-5])(?::?[0-5]\d)?"
+"""Of a zone that exists. DuckDB reads others too, up to 99 hours, which are beyond the margin."""
 MOMENT: Final = re.compile(
-    DAY.pattern + r"(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)? ?(?:Z|UTC|[+-]\d\d(?::?\d\d)?|America/New_York)?)?", re.ASCII
+    rf"{DAY.pattern}(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)? ?(?:Z|UTC|{OFFSET}|America/New_York)?)?", re.ASCII
 )
 DATED: Final = frozenset({"date", "timestamp", "datetime", "timestamptz", "timestamp with time zone"})
 """Types, as in ``DATE '2024-01-02'``, which is a cast of a text."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import cached_property, reduce
+from functools import reduce
 from operator import or_
 from pathlib import Path
 from typing import Final, NoReturn
@@ -110,6 +110,7 @@ class QueryViews:
         self._needs = {each: _needed_of(each, sql, needed) for each in self._needed}
         self._unmade: Mapping[Timeframe, Unmade] = {}
         self._chosen: Sequence[MonthPartition] | None = None
+        self._found_dates: Sequence[TradingSession] | None = None
         self._may_read_copies, self._tables = copies, 0
         self._minutes: MinuteFiles | None = None
         self._sources = MinuteSources(layout)
@@ -160,7 +161,7 @@ class QueryViews:
         connection.execute("CREATE SCHEMA calendar")
         if any(self._unmade.values()):
             auction = self._closing_auction() if self._unmade.get(Timeframe.DAY_1) else None
-            _fill(connection, SESSIONS, session_table(self._dates, auction))
+            _fill(connection, SESSIONS, session_table(self._dates(), auction))
         for timeframe in Timeframe if self._lists_views else self._needed:
             if timeframe.is_made_of_days:
                 self._create_view_of_periods(connection, timeframe)
@@ -172,7 +173,7 @@ class QueryViews:
     def _create_view(self, connection: Connection, timeframe: Timeframe) -> None:
         name, session, bars = view_of(timeframe), UNKNOWN, EMPTY
         if timeframe in self._needed:
-            session = session_column(self._dates)
+            session = session_column(self._dates())
             bars = _union(self._stored_and_made(timeframe, connection)) or self._none_of(timeframe)
         connection.execute(INTRADAY.format(name=name, session=session, bars=bars))
 
@@ -188,7 +189,7 @@ class QueryViews:
 
     def _create_view_of_periods(self, connection: Connection, timeframe: Timeframe) -> None:
         table, firsts = f"calendar.first_of_{timeframe}", FIRST_SESSIONS.empty_table()
-        if timeframe in self._needed and (years := self._years):
+        if timeframe in self._needed and (years := self._years()):
             days = days_of_periods(TradingDate.parse(f"{min(years):04d}-01-01"), _end_of(max(years)), timeframe)
             firsts = first_sessions(self._sessions(*days), timeframe)
         _fill(connection, table, firsts)
@@ -258,17 +259,18 @@ class QueryViews:
                 files.setdefault(self._layout.aggregate(timeframe, month), []).append(month)
         return {path: some for path, some in files.items() if not os.path.lexists(path)}
 
-    @cached_property
     def _years(self) -> set[int]:
-        """The years of the files that the query may read."""
+        """Return the years of the files that the query may read."""
         roots = {self._layout.data, *(root for each in self._needed for root in self._roots_of(each))}
         return needed_years(roots, self._needed_of(self._needed))
 
-    @cached_property
     def _dates(self) -> Sequence[TradingSession]:
-        """The sessions of these years, as far as the calendar reaches."""
-        years = self._years
-        return self._sessions(TradingDate.parse(f"{min(years):04d}-01-01"), _end_of(max(years))) if years else ()
+        """Return the sessions of these years, as far as the calendar reaches."""
+        if self._found_dates is None:
+            years = self._years()
+            first = TradingDate.parse(f"{min(years):04d}-01-01") if years else None
+            self._found_dates = self._sessions(first, _end_of(max(years))) if first else ()
+        return self._found_dates
 
     def _roots_of(self, timeframe: Timeframe) -> tuple[Path, ...]:
         """Return the folders of the bars; for days, weeks and months those of official days, then of aggregates."""

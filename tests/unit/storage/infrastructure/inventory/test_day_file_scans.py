@@ -182,3 +182,41 @@ def test_a_later_scan_has_the_same_version_only_if_no_file_has_changed(store: St
     keep(store, "2024-01-05", price=7.0)
 
     assert third.version(AAPL) != before
+
+
+def test_months_without_a_folder_are_the_same_in_every_scan_of_a_range(store: StoreOnDisk) -> None:
+    scans, end = DayFileScans(), TradingDate.parse("2024-12-31")
+    before = RangeScan(scans, store.layout, [AAPL], FIRST, end).version(AAPL)
+    assert RangeScan(scans, store.layout, [AAPL], FIRST, end).version(AAPL) == before
+    keep(store, "2024-12-30")
+
+    assert RangeScan(scans, store.layout, [AAPL], FIRST, end).version(AAPL) != before
+
+
+def test_a_damaged_month_is_scanned_again_although_its_files_look_the_same(store: StoreOnDisk) -> None:
+    store.compact("AAPL", "2024-01")
+    (file,) = january(store).iterdir()
+    intact, found, scans = file.read_bytes(), file.stat(), DayFileScans()
+    _replace_within(file, intact[:-40] + b"x" * 40)
+    assert scans.of(str(january(store))).is_damaged
+    _replace_within(file, intact)
+
+    assert not scans.of(str(january(store))).is_damaged
+    assert file.stat().st_size == found.st_size
+
+
+def test_a_month_file_that_rots_under_its_size_and_time_is_seen(store: StoreOnDisk) -> None:
+    store.compact("AAPL", "2024-01")
+    (file,) = january(store).iterdir()
+    scans = DayFileScans()
+    assert not scans.of(str(january(store))).is_damaged
+    _replace_within(file, file.read_bytes()[:-40] + b"x" * 40)
+
+    assert scans.of(str(january(store))).is_damaged
+
+
+def _replace_within(file: Path, content: bytes) -> None:
+    """Write into a file without a change of its inode, size and modification time."""
+    modified = file.stat().st_mtime_ns
+    file.write_bytes(content)
+    os.utime(file, ns=(modified, modified))

@@ -42,7 +42,8 @@ class DamagedMonth:
 
     def found(self, content: bytes, recorded: Recorded | None = None) -> MonthContents:
         (self.folder / MONTH_FILE).write_bytes(content)
-        return contents_of(JANUARY, self.folder, {MONTH_FILE}, self.recorded if recorded is None else recorded)
+        known = self.recorded if recorded is None else recorded
+        return contents_of(JANUARY, self.folder, {MONTH_FILE}, known, frozenset)
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ def test_a_day_with_other_bytes_than_the_recorded_ones_is_not_kept(month: Damage
 def beside(month: DamagedMonth, content: bytes, recorded: Recorded) -> MonthContents:
     """Return what a whole month has whose first day is a file too, with this content."""
     (month.folder / NAMES[0]).write_bytes(content)
-    return contents_of(JANUARY, month.folder, {MONTH_FILE, NAMES[0]}, recorded)
+    return contents_of(JANUARY, month.folder, {MONTH_FILE, NAMES[0]}, recorded, frozenset)
 
 
 def test_of_two_versions_of_a_day_the_recorded_one_counts(tmp_path: Path) -> None:
@@ -120,7 +121,7 @@ def test_a_folder_in_the_place_of_a_day_file_stays_where_it_is(tmp_path: Path) -
     month = DamagedMonth(tmp_path)
     (month.folder / "day=05.parquet").mkdir()
 
-    found = contents_of(JANUARY, month.folder, {MONTH_FILE, "day=05.parquet"}, month.recorded)
+    found = contents_of(JANUARY, month.folder, {MONTH_FILE, "day=05.parquet"}, month.recorded, frozenset)
 
     assert (names(found), found.set_aside) == (NAMES, [])
 

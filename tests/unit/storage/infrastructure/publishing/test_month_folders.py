@@ -146,7 +146,6 @@ def _of_another_dataset(store: StoreOnDisk, recorded: dict[TradingDate, Recorded
     [
         (_unrecorded, "2024-01-03 has a file and no record"),
         (_lost, "2024-01-03 is recorded and has no file"),
-        (_altered, "the file of 2024-01-03 is not the recorded one"),
         (_foreign, "notes.txt in its folder is not a file of the store"),
         (_link, "day=03.parquet in its folder is not a file of the store"),
         (_of_another_dataset, "is of AAPL 1m 2024-01-02"),
@@ -165,6 +164,14 @@ def test_a_month_that_is_not_as_it_was_recorded_stays_and_tells_why(
     assert done is not None
     assert (done.condition, tree(store.layout.data)) == (Condition.SKIPPED, before)
     assert reason in str(done.reason)
+
+
+def test_a_month_with_an_altered_day_is_an_error(store: StoreOnDisk) -> None:
+    recorded = recorded_as_stored(store.layout, JANUARY)
+    _altered(store, recorded)
+
+    with pytest.raises(StorageError, match="the file of 2024-01-03 is not the recorded one"):
+        store.months.compact(JANUARY, recorded, store.identity, dry_run=False)
 
 
 def test_a_tree_that_was_copied_without_times_has_the_recorded_ones_in_the_month_file(store: StoreOnDisk) -> None:

@@ -94,6 +94,46 @@ def test_a_forked_child_has_no_connection_of_its_parent(tmp_path: Path) -> None:
     run([sys.executable, "-c", IN_A_FORKED_CHILD, str(tmp_path)], check=True)
 
 
+# The hook of this script runs after that of the connections, as it was registered before it.
+FORKED_BESIDE_A_QUERY = """
+import os, signal, sys, threading, time
+
+def begin_a_query():
+    def use():
+        connections.hold()
+        time.sleep(0.3)
+        connections.let_go()
+    threading.Thread(target=use).start()
+    time.sleep(0.1)
+
+os.register_at_fork(before=begin_a_query)
+from marketpipe.storage.infrastructure.reading.locked_connections import LockedConnections
+
+connections = LockedConnections({}, lambda: f"'{sys.argv[1]}/'", longest_use=60)
+if (child := os.fork()) == 0:
+    signal.alarm(10)
+    with connections.open() as connection:
+        os._exit(connection.execute("SELECT 0").fetchall()[0][0])
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, "the child waits for a thread that it does not have"
+connections.close()
+"""
+
+
+def test_a_child_that_is_forked_while_another_thread_queries_can_query(tmp_path: Path) -> None:
+    run([sys.executable, "-c", FORKED_BESIDE_A_QUERY, str(tmp_path)], check=True)
+
+
+def test_the_random_numbers_of_a_query_are_not_those_of_the_seed_of_another(connections: LockedConnections) -> None:
+    found = set[float]()
+    for _ in range(2):
+        with connections.open() as connection:
+            connection.execute("SELECT setseed(0.42)")
+        with connections.open() as connection:
+            found.update(connection.execute("SELECT random()").fetchall()[0])
+
+    assert len(found) == 2
+
+
 def test_a_connection_that_was_used_for_long_is_closed() -> None:
     connections = LockedConnections({}, lambda: "'/nowhere/'", longest_use=0)
     with connections.open() as connection:

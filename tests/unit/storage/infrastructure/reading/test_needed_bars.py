@@ -73,6 +73,8 @@ def test_conditions_with_constants_are_understood(condition: str, needed: Needed
         "trading_date > '2024-13-02'",
         "trading_date > '0044-03-15 (BC)'",
         "trading_date > 'epoch'",
+        "timestamp >= TIMESTAMPTZ '2024-05-02 00:00+99:00'",
+        "timestamp >= '2024-05-02 00:00:00-16'",
         "trading_date + INTERVAL 1 DAY > DATE '2024-05-02'",
         "year(trading_date) = 2024",
         "true",
@@ -150,7 +152,9 @@ symbols = st.sampled_from([*SYMBOLS, "GONE", "aapl"])
 dates = st.sampled_from([*DATES, "2024-01-01", "2030-01-01"])
 comparisons = st.sampled_from(["=", "<", "<=", ">", ">="])
 columns = st.sampled_from(["trading_date", "timestamp"])
-forms = st.sampled_from(["'{}'", "DATE '{}'", "TIMESTAMP '{} 12:00'", "TIMESTAMPTZ '{} 00:30+00'", "'{}T23:59:00Z'"])
+zones = st.sampled_from(["00:30+00", "00:30+99:00", "23:30-15:59", "00:30+16"])
+forms = st.sampled_from(["'{}'", "DATE '{}'", "TIMESTAMP '{} 12:00'", "'{}T23:59:00Z'"])
+forms |= st.builds("TIMESTAMPTZ '{{}} {}'".format, zones)
 simple = st.one_of(
     st.builds("{{b}}symbol = '{}'".format, symbols),
     st.builds("{{b}}symbol IN ('{}', '{}')".format, symbols, symbols),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.storage.domain.data_partition import Revision
-from marketpipe.storage.infrastructure.publishing.month_listings import MonthListings
+from marketpipe.storage.infrastructure.day_versions import MonthListings
 from tests.support.bar_stores import at
 from tests.support.builders import day
 from tests.support.store_on_disk import StoreOnDisk
