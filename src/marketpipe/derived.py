@@ -281,4 +281,4 @@ def copy_files(parts: Parts) -> CopyFiles | None:
         return None
     from marketpipe.storage.infrastructure.aggregates.freshness_survey import copy_files
 
-    return copy_files(composition.layout(parts).copies, parts.config.read_copies)
+    return copy_files(composition.layout(parts).copies, parts.config.read_copies, copy_format(parts))

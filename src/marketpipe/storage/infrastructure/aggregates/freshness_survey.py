@@ -80,7 +80,7 @@ def _condition(freshness: YearFreshness, file: AggregateFile) -> str:
         return UNREADABLE
 
 
-def copy_files(folder: Path, configured: str) -> CopyFiles:
+def copy_files(folder: Path, configured: str, made: str) -> CopyFiles:
     """Return which read copies lie in their folder; those that cannot be examined are left out."""
     numbers, size = Counter[str](), 0
     for within, _, names in os.walk(folder):
@@ -90,4 +90,4 @@ def copy_files(folder: Path, configured: str) -> CopyFiles:
                 with suppress(OSError):  # removed meanwhile
                     size += os.stat(f"{within}/{name}").st_size
                     numbers[form] += 1
-    return CopyFiles(configured, os.path.abspath(folder), dict(sorted(numbers.items())), size)
+    return CopyFiles(configured, made, os.path.abspath(folder), dict(sorted(numbers.items())), size)
