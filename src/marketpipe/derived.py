@@ -282,4 +282,6 @@ def copy_files(parts: Parts) -> CopyFiles | None:
         return None
     from marketpipe.storage.infrastructure.aggregates.freshness_survey import copy_files
 
-    return copy_files(composition.layout(parts).copies, parts.config.read_copies, parts.machine.disk)
+    return copy_files(
+        composition.layout(parts).copies, parts.config.read_copies, copy_format(parts), parts.machine.disk
+    )

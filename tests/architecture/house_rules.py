@@ -117,7 +117,7 @@ STAYS_REAL: Final[Mapping[str, str]] = {
     "storage/infrastructure/reading/locked_connections.py": r"(os|secrets|shutil|tempfile|threading|time)\.[\w.]+",
     "storage/infrastructure/reading/minute_files.py": r"os\.stat",
     "storage/infrastructure/reading/minute_sources.py": r"resolve",
-    "storage/infrastructure/reading/needed_files.py": r"glob|resolve",
+    "storage/infrastructure/reading/needed_files.py": r"glob|os\.listdir|resolve",
     "storage/infrastructure/reading/query_views.py": r"os\.path\.\w+|resolve",
 }
 """What touches the machine without the port, by path: no simulation needs it there."""

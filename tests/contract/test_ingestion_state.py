@@ -111,6 +111,18 @@ def test_a_new_state_is_empty(state: IngestionState) -> None:
     assert list(state.jobs.latest(10)) == []
 
 
+def test_the_version_changes_with_what_is_recorded_and_not_with_what_is_read(state: IngestionState) -> None:
+    versions = [state.version()]
+    record(state, [aapl()])
+    versions.append(state.version())
+    state.bind_dataset(IDENTITY, SessionKind.EXTENDED)
+    versions.append(state.version())
+    record_of_aapl(state)
+
+    assert state.version() == versions[-1]
+    assert len(set(map(str, versions))) == len(versions)
+
+
 def test_what_was_recorded_comes_back(state: IngestionState) -> None:
     minutes = TradedMinutes.of(0b1011 << 330)
 

@@ -96,7 +96,7 @@ def test_gaps_are_listed_with_exit_code_1_and_filled_with_one_request_each(tmp_p
         assert f"MSFT {DATES[9]} suspect (file altered)" in gaps.stdout
         assert "NOT complete: 1 missing, 1 suspect" in gaps.stdout
         assert f"AAPL {'█' * 6}x{'█' * 6}" in gaps.stdout
-        assert "'marketpipe ingest' requests only what is missing or damaged" in gaps.stdout
+        assert "'marketpipe ingest --config config.yaml' requests only what is missing or damaged" in gaps.stdout
 
         assert run(tmp_path, "ingest").returncode == 0
         assert len(server.requests) - asked == 2

@@ -71,6 +71,11 @@ class InMemoryIngestionState:
     def closing_auction(self) -> int | None:
         return self._closing_auction
 
+    def version(self) -> object:
+        memory = self._memory
+        recorded = memory.jobs, memory.known, memory.checked, memory.files, memory.official_years
+        return repr((self._dataset, self._closing_auction, *recorded))
+
     def close(self) -> None:
         self._memory.is_open = False
 

@@ -174,8 +174,7 @@ def _differences(files: CopyFiles) -> Iterator[str]:
     if not others:
         return
     if files.configured not in FORMS:
-        form = FORMS[min(others)]  # as it is chosen where copies are made: Arrow if there are both
-        yield f"  read_copies is none, so no ingestion refreshes them; '{MAKE_COPIES}' does, as {form}"
+        yield f"  read_copies is none, so no ingestion refreshes them; '{MAKE_COPIES}' does, as {FORMS[files.made]}"
         return
     (form, number), wanted = next(iter(others.items())), FORMS[files.configured]
     old = f"{number:,} {FORMS[form]} {'one is' if number == 1 else 'ones are'}"

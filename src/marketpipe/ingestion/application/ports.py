@@ -60,6 +60,9 @@ class IngestionState(Protocol):
     def closing_auction(self) -> int | None:
         """Return what ``bind_dataset`` was last given, in minutes after the close; None before."""
 
+    def version(self) -> object:
+        """Return what changes whenever something is recorded, by whichever process, while this state is open."""
+
     def close(self) -> None:
         """Release the file and the holder's lock, with which all its leases end."""
 

@@ -84,11 +84,13 @@ class TimeframeFreshness:
 class CopyFiles:
     """The files of read copies that exist, whether fresh or not.
 
-    ``configured`` is the form that the store is to have: parquet, arrow or none. ``numbers`` are those of the files of
+    ``configured`` is the form that the store is to have: parquet, arrow or none. ``made`` is the form that an
+    aggregation of minutes makes. ``numbers`` are those of the files of
     each form that exists, ``size_bytes`` is their size together, ``folder`` is where they are.
     """
 
     configured: str
+    made: str
     folder: str
     numbers: Mapping[str, int]
     size_bytes: int

@@ -82,7 +82,7 @@ def _condition(freshness: YearFreshness, file: AggregateFile, disk: Disk) -> str
         return UNREADABLE
 
 
-def copy_files(folder: Path, configured: str, disk: Disk = REAL_DISK) -> CopyFiles:
+def copy_files(folder: Path, configured: str, made: str, disk: Disk = REAL_DISK) -> CopyFiles:
     """Return which read copies lie in their folder; those that cannot be examined are left out."""
     numbers, size = Counter[str](), 0
     for within, _, names in walk(disk, folder):
@@ -92,4 +92,4 @@ def copy_files(folder: Path, configured: str, disk: Disk = REAL_DISK) -> CopyFil
                 with suppress(OSError):  # removed meanwhile
                     size += disk.stat(f"{within}/{name}").st_size
                     numbers[form] += 1
-    return CopyFiles(configured, os.path.abspath(folder), dict(sorted(numbers.items())), size)
+    return CopyFiles(configured, made, os.path.abspath(folder), dict(sorted(numbers.items())), size)

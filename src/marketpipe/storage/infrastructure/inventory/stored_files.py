@@ -74,6 +74,7 @@ from marketpipe.storage.infrastructure.publishing.temporary_files import is_left
 from marketpipe.storage.infrastructure.store_layout import (
     VERSION_INDEX,
     StoreLayout,
+    date_of,
     is_folder,
     translating,
 )
@@ -144,10 +145,10 @@ class ParquetStoredFiles:
 
     def _differing_dates(self, symbol: Symbol) -> frozenset[TradingDate]:
         return frozenset(
-            TradingDate.parse(f"{file.month}-{name[4:6]}")
+            TradingDate(day)
             for file in self._walk.month_files(symbol)
             for name, (of_file, in_month) in self._days_twice(file.path).items()
-            if of_file != in_month
+            if of_file != in_month and (day := date_of(file.month.year, file.month.month, name)) is not None
         )
 
     def index_problem(self, symbol: Symbol) -> IntegrityProblem | None:

@@ -11,7 +11,7 @@ import re
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -295,6 +295,7 @@ def answer_interruptibly(
     On the main thread DuckDB would handle the signal itself, and raise an error of its own.
     """
     running, ended, opened = threading.Lock(), threading.Event(), list[Connection]()
+    using = threading.Lock()
 
     def work() -> T:
         with running:
@@ -302,7 +303,11 @@ def answer_interruptibly(
                 raise QueryError("the query was ended before it began")
             with connect() as connection:
                 opened.append(connection)
-                return answer(connection)
+                try:
+                    return answer(connection)
+                finally:
+                    with using:  # it may be kept for the query of another thread, which must not be interrupted
+                        opened.clear()
 
     with ThreadPoolExecutor(1, "marketpipe-query") as runner:
         try:
@@ -313,8 +318,8 @@ def answer_interruptibly(
         finally:  # Ctrl-C may come at any moment, and an interrupt before a query has begun is lost: so, again
             ended.set()
             while not running.acquire(timeout=INTERRUPT_EVERY_SECONDS):
-                for connection in opened:
-                    with suppress(duckdb.ConnectionException):  # closed by now
+                with using:
+                    for connection in opened:
                         connection.interrupt()
             running.release()
 

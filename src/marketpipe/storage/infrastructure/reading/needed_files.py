@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
@@ -13,9 +14,10 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.infrastructure.reading.minute_sources import literal, quoted
 from marketpipe.storage.infrastructure.reading.needed_bars import ALL, NeededBars
-from marketpipe.storage.infrastructure.store_layout import StoreLayout, refuse_links
+from marketpipe.storage.infrastructure.store_layout import StoreLayout, refuse_links, unreadable
 
-YEAR: Final = re.compile(r"/year=(\d{4})(?:/|\.|$)", re.ASCII)
+DATES: Final = re.compile(r"/year=(\d{4})(?:/month=(\d\d)\.|/|\.|$)", re.ASCII)
+"""The year and the month in the path of a file or folder below that of a symbol."""
 
 
 def findable(needed: NeededBars) -> NeededBars:
@@ -42,19 +44,18 @@ def needed_folders(root: Path, needed: NeededBars) -> list[Path]:
 def needed_patterns(root: Path, pattern: str, needed: NeededBars) -> list[str]:
     """Return for SQL the files below the folders of symbols that have such a name; none if no file has it.
 
-    All of them are one pattern, for DuckDB refuses one that no file has.
+    All of them are one pattern, for DuckDB refuses one that no file has. Raises ``StorageError``.
     """
     at = literal(root.resolve())
     if needed.are_all:
         return [quoted(at / f"symbol=*/{pattern}")] if next(root.glob(f"symbol=*/{pattern}"), None) else []
-    found = (path for name in _names(needed) for path in sorted(root.glob(f"{name}/{pattern}")))
-    return [quoted(at / path.relative_to(root)) for path in found if _is_in_years(str(path), needed)]
+    return [quoted(at / path) for path in _paths(root, pattern, needed)]
 
 
 def needed_years(roots: Iterable[Path], needed: NeededBars) -> set[int]:
-    """Return the years of the files and folders that are needed."""
-    paths = (str(path) for root in roots for name in _names(needed) for path in root.glob(f"{name}/year=*"))
-    years = (int(match[1]) for path in paths if (match := _year_in(path)) and _is_in_years(path, needed))
+    """Return the years of the files and folders that are needed. Raises ``StorageError``."""
+    paths = (path for root in roots for path in _paths(root, "year=*", needed))
+    years = (int(match[1]) for path in paths if (match := DATES.search(path)))
     return {year for year in years if year}
 
 
@@ -62,9 +63,42 @@ def _names(needed: NeededBars) -> list[str]:
     return ["symbol=*"] if needed.symbols is None else [f"symbol={symbol}" for symbol in sorted(needed.symbols)]
 
 
-def _is_in_years(path: str, needed: NeededBars) -> bool:
-    match = _year_in(path)
-    return match is None or needed.first.year <= int(match[1]) <= needed.last.year
+def _paths(root: Path, pattern: str, needed: NeededBars) -> Iterator[str]:
+    """Yield what fits the pattern below the folders of symbols, by symbol, then date; paths begin in the root.
+
+    Folders of symbols and years that are not needed are not listed: a store may have tens of thousands of files.
+    """
+    first, *others = pattern.split("/")
+    named = _fitting(root, "", "symbol=*", ALL) if needed.symbols is None else _names(needed)
+    for name in named:
+        yield from _below(root, name, first, others, needed)
+
+
+def _below(root: Path, folder: str, first: str, others: Sequence[str], needed: NeededBars) -> Iterator[str]:
+    for path in _fitting(root, f"{folder}/", first, needed):
+        if others:
+            yield from _below(root, path, others[0], others[1:], needed)
+        else:
+            yield path
+
+
+def _fitting(root: Path, start: str, pattern: str, needed: NeededBars) -> list[str]:
+    """Return the paths of a folder whose names fit and which have needed dates; none if it is no folder."""
+    try:
+        names = sorted(os.listdir(f"{root}/{start}"))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise unreadable(f"{root}/{start}", error) from error
+    return [start + name for name in names if fnmatchcase(name, pattern) and _has_dates(start + name, needed)]
+
+
+def _has_dates(path: str, needed: NeededBars) -> bool:
+    """Return whether a path, as far as it names a year and a month, has needed dates."""
+    if (match := DATES.search(path)) is None:
+        return True
+    year, month = int(match[1]), match[2]
+    return needed.first.year <= year <= needed.last.year if month is None else needed.has(year, int(month))
 
 
 def _is_symbol(text: str) -> bool:
@@ -72,8 +106,3 @@ def _is_symbol(text: str) -> bool:
         return str(Symbol(text)) == text
     except ValidationError:
         return False
-
-
-def _year_in(path: str) -> re.Match[str] | None:
-    """Find the year below the last folder of a symbol: the store itself may be below one that is named so."""
-    return YEAR.search(path, path.rfind(f"{os.sep}symbol="))

@@ -105,9 +105,9 @@ class QueryViews:
         """
         self._opened, self._scans = opened, scans
         self._layout, self._sessions, self._closing_auction = layout, sessions, closing_auction
-        self._needed = tuple(timeframe for timeframe in Timeframe if _is_needed(timeframe, sql))
+        self._timeframes = tuple(timeframe for timeframe in Timeframe if _is_needed(timeframe, sql))
         self._lists_views = LISTING.search(sql) is not None
-        self._needs = {each: _needed_of(each, sql, needed) for each in self._needed}
+        self._bars_of_timeframe = {each: _needed_of(each, sql, needed) for each in self._timeframes}
         self._unmade: Mapping[Timeframe, Unmade] = {}
         self._chosen: Sequence[MonthPartition] | None = None
         self._found_dates: Sequence[TradingSession] | None = None
@@ -124,21 +124,23 @@ class QueryViews:
 
         So a query is run again if a file of aggregates appears meanwhile whose bars it has made of minutes.
         """
-        aggregated = [each for each in self._needed if each.is_aggregated]
-        needed = self._needed_of(aggregated)
+        aggregated = [each for each in self._timeframes if each.is_aggregated]
+        needed = self._union_of_needs(aggregated)
         months = list(needed_months(self._layout, needed)) if aggregated else []
         self._unmade = {each: self._lacking(each, months) for each in aggregated}
         folders = (at for each in aggregated for root in self._roots_of(each) for at in needed_folders(root, needed))
         absent = dict.fromkeys((path for lacking in self._unmade.values() for path in lacking), ABSENT)
         minutes: Fingerprints = {}
-        if Timeframe.MINUTE_1 in self._needed or any(self._unmade.values()):
+        if Timeframe.MINUTE_1 in self._timeframes or any(self._unmade.values()):
             minutes = self._fingerprints_of_minutes()
             self._sources.survey(minutes)
         return {**absent, **minutes, **fingerprints_below(list(dict.fromkeys(folders)))}
 
     def _fingerprints_of_minutes(self) -> Fingerprints:
         """Day files are compared with their copies once, and not again if the copies are still the same after it."""
-        needed = self._needed_of([each for each in self._needed if each.is_aggregated or each is Timeframe.MINUTE_1])
+        needed = self._union_of_needs(
+            [each for each in self._timeframes if each.is_aggregated or each is Timeframe.MINUTE_1]
+        )
         if not self._may_read_copies or not os.path.isdir(self._layout.copies):
             self._minutes = None
             self._chosen = None if needed.are_all else list(needed_months(self._layout, needed))
@@ -152,9 +154,9 @@ class QueryViews:
     def _folders(self, months: Iterable[MonthPartition]) -> list[Path]:
         return [self._layout.month(month) for month in months]
 
-    def _needed_of(self, timeframes: Iterable[Timeframe]) -> NeededBars:
+    def _union_of_needs(self, timeframes: Iterable[Timeframe]) -> NeededBars:
         """Return what these need, at least."""
-        return reduce(or_, (self._needs[each] for each in timeframes), NOTHING)
+        return reduce(or_, (self._bars_of_timeframe[each] for each in timeframes), NOTHING)
 
     def create(self, connection: Connection) -> None:
         """Create the views. Raises ``ConfigurationError`` if the query names one of which there are no bars."""
@@ -162,7 +164,7 @@ class QueryViews:
         if any(self._unmade.values()):
             auction = self._closing_auction() if self._unmade.get(Timeframe.DAY_1) else None
             _fill(connection, SESSIONS, session_table(self._dates(), auction))
-        for timeframe in Timeframe if self._lists_views else self._needed:
+        for timeframe in Timeframe if self._lists_views else self._timeframes:
             if timeframe.is_made_of_days:
                 self._create_view_of_periods(connection, timeframe)
             elif timeframe.is_intraday:
@@ -172,15 +174,17 @@ class QueryViews:
 
     def _create_view(self, connection: Connection, timeframe: Timeframe) -> None:
         name, session, bars = view_of(timeframe), UNKNOWN, EMPTY
-        if timeframe in self._needed:
+        if timeframe in self._timeframes:
             session = session_column(self._dates())
             bars = _union(self._stored_and_made(timeframe, connection)) or self._none_of(timeframe)
         connection.execute(INTRADAY.format(name=name, session=session, bars=bars))
 
     def _create_view_of_days(self, connection: Connection) -> None:
         timeframe, official, made = Timeframe.DAY_1, EMPTY, EMPTY
-        if timeframe in self._needed:
-            found = needed_patterns(self._layout.official, _name_of_files(timeframe), self._needs[timeframe])
+        if timeframe in self._timeframes:
+            found = needed_patterns(
+                self._layout.official, _name_of_files(timeframe), self._bars_of_timeframe[timeframe]
+            )
             parts = self._stored_and_made(timeframe, connection)
             if not found and not parts:
                 self._none_of(timeframe)
@@ -189,7 +193,7 @@ class QueryViews:
 
     def _create_view_of_periods(self, connection: Connection, timeframe: Timeframe) -> None:
         table, firsts = f"calendar.first_of_{timeframe}", FIRST_SESSIONS.empty_table()
-        if timeframe in self._needed and (years := self._years()):
+        if timeframe in self._timeframes and (years := self._years()):
             days = days_of_periods(TradingDate.parse(f"{min(years):04d}-01-01"), _end_of(max(years)), timeframe)
             firsts = first_sessions(self._sessions(*days), timeframe)
         _fill(connection, table, firsts)
@@ -201,7 +205,7 @@ class QueryViews:
         if timeframe is Timeframe.MINUTE_1:
             return self._minutes_of(None, connection)
         is_day, root = timeframe is Timeframe.DAY_1, self._layout.aggregates_of(timeframe)
-        files = needed_patterns(root, _name_of_files(timeframe), self._needs[timeframe])
+        files = needed_patterns(root, _name_of_files(timeframe), self._bars_of_timeframe[timeframe])
         parts = [bars_in(files, DAY_TYPES if is_day else INTRADAY_TYPES)] if files else []
         if unmade := self._unmade[timeframe]:
             months = {month for some in unmade.values() for month in some}
@@ -231,7 +235,7 @@ class QueryViews:
 
         Raises ``ConfigurationError`` if it has none.
         """
-        has_others = not self._needs[timeframe].are_all and (
+        has_others = not self._bars_of_timeframe[timeframe].are_all and (
             next(self._layout.any_day_files(), None) is not None
             or any(needed_patterns(root, _name_of_files(timeframe), ALL) for root in self._roots_of(timeframe))
         )
@@ -255,14 +259,14 @@ class QueryViews:
     def _lacking(self, timeframe: Timeframe, months: Iterable[MonthPartition]) -> Unmade:
         files = dict[str, list[MonthPartition]]()
         for month in months:
-            if self._needs[timeframe].has(month.year, month.month):
+            if self._bars_of_timeframe[timeframe].has(month.year, month.month):
                 files.setdefault(self._layout.aggregate(timeframe, month), []).append(month)
         return {path: some for path, some in files.items() if not os.path.lexists(path)}
 
     def _years(self) -> set[int]:
         """Return the years of the files that the query may read."""
-        roots = {self._layout.data, *(root for each in self._needed for root in self._roots_of(each))}
-        return needed_years(roots, self._needed_of(self._needed))
+        roots = {self._layout.data, *(root for each in self._timeframes for root in self._roots_of(each))}
+        return needed_years(roots, self._union_of_needs(self._timeframes))
 
     def _dates(self) -> Sequence[TradingSession]:
         """Return the sessions of these years, as far as the calendar reaches."""

@@ -140,15 +140,15 @@ class Unreadable(RealDisk):
 
 def test_of_a_month_file_that_cannot_be_read_every_day_is_lost(tmp_path: Path) -> None:
     month = DamagedMonth(tmp_path)
-    broken = contents_of(JANUARY, month.folder, {MONTH_FILE}, month.recorded, Unreadable(errno.EIO))
+    broken = contents_of(JANUARY, month.folder, {MONTH_FILE}, month.recorded, frozenset, Unreadable(errno.EIO))
     with pytest.raises(StorageError, match="Too many open files"):
-        contents_of(JANUARY, month.folder, {MONTH_FILE}, month.recorded, Unreadable(errno.EMFILE))
+        contents_of(JANUARY, month.folder, {MONTH_FILE}, month.recorded, frozenset, Unreadable(errno.EMFILE))
     (month.folder / MONTH_FILE).unlink()
     (month.folder / MONTH_FILE).mkdir()
-    folder = contents_of(JANUARY, month.folder, {MONTH_FILE}, month.recorded)
+    folder = contents_of(JANUARY, month.folder, {MONTH_FILE}, month.recorded, frozenset)
     (month.folder / MONTH_FILE).rmdir()
     (month.folder / MONTH_FILE).symlink_to("nowhere")
-    link = contents_of(JANUARY, month.folder, {MONTH_FILE}, month.recorded)
+    link = contents_of(JANUARY, month.folder, {MONTH_FILE}, month.recorded, frozenset)
 
     for found in (broken, folder, link):
         assert (found.file, names(found), [str(date) for date in found.lost]) == (None, [], DATES)

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,13 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from marketpipe.storage.infrastructure.reading.duckdb_query import DuckDBQuery, answer_interruptibly, bounded_answer
+from marketpipe.storage.infrastructure.reading.duckdb_query import (
+    CHECK_SIGNALS_EVERY_SECONDS,
+    INTERRUPT_EVERY_SECONDS,
+    DuckDBQuery,
+    answer_interruptibly,
+    bounded_answer,
+)
 from tests.support.store_on_disk import StoreOnDisk
 
 ENDLESS = (
@@ -56,6 +63,25 @@ def test_ctrl_c_ends_a_query_that_had_not_begun_when_it_came() -> None:
 
         lifeline.cancel()
     assert slow.interruptions > 1
+
+
+def test_a_connection_whose_query_has_ended_is_not_interrupted() -> None:
+    interrupted, main = list[bool](), threading.main_thread().ident or 0
+
+    class Connection:
+        def interrupt(self) -> None:
+            interrupted.append(True)
+
+    @contextmanager
+    def kept_after_ctrl_c() -> Iterator[Any]:
+        yield Connection()
+        signal.pthread_kill(main, signal.SIGINT)
+        time.sleep(4 * INTERRUPT_EVERY_SECONDS + CHECK_SIGNALS_EVERY_SECONDS)  # by now another query may have it
+
+    with pytest.raises(KeyboardInterrupt):
+        answer_interruptibly(kept_after_ctrl_c, lambda _: None)
+
+    assert not interrupted
 
 
 @pytest.mark.parametrize("sql", ENDLESS)
