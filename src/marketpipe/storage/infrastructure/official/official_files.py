@@ -62,7 +62,7 @@ from marketpipe.storage.infrastructure.parquet_files import (
     times_of,
 )
 from marketpipe.storage.infrastructure.publishing.durable_files import NOT_ALLOWED, DurableFiles, FileGroup
-from marketpipe.storage.infrastructure.store_layout import StoreLayout
+from marketpipe.storage.infrastructure.store_layout import StoreLayout, translating
 
 logger = logging.getLogger("marketpipe.storage")
 
@@ -154,11 +154,11 @@ class OfficialFiles:
             path = self._layout.rejected_official_days(year.answer.symbol, year.answer.year)
             if (rows := _rejected_after(path, year.answer, self._disk)) is not None:
                 group.add(path, self._writer.encode(rows, self._metadata(year.answer)))
-            elif exists(self._disk, path):
+            elif _exists(path, self._disk):
                 year.emptied.append(path)
             if year.content and not year.is_stored:
                 group.add(year.path, year.content, year.now.epoch_micros * 1000)
-            elif not year.content and exists(self._disk, year.path):
+            elif not year.content and _exists(year.path, self._disk):
                 year.emptied.append(year.path)
 
     def _year(self, answer: _Answer, now: Timestamp) -> _Year:
@@ -381,11 +381,16 @@ def _reason(rejected: pa.Table, row: int) -> str:
     return f"its official day was rejected: {rejected['reason'][row].as_py()}"
 
 
+def _exists(path: Path, disk: Disk) -> bool:
+    with translating(path):
+        return exists(disk, path)
+
+
 def _rejected_after(path: Path, answer: _Answer, disk: Disk) -> pa.Table | None:
     """Return the rows in quarantine from now on; None for none. Those of days that were requested now go."""
     rows = [] if answer.rejected is None else [answer.rejected]
     with suppress(PartitionUnreadableError):  # a quarantine that cannot be read any more blocks nothing
-        if exists(disk, path):
+        if _exists(path, disk):
             old = read_rows(path, disk)
             asked = day_numbers(np.array(list(answer.dates), np.int64))
             stamps = old["timestamp"].cast(pa.int64()).fill_null(next(iter(answer.dates)))

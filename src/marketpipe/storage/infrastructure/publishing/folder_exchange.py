@@ -10,7 +10,7 @@ import errno
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import Enum, auto
 from pathlib import Path
 from typing import Final
@@ -100,9 +100,10 @@ class FolderExchange:
     def sweep(self) -> None:
         """Remove the copies that processes that are gone have left. ``replace`` does it once."""
         self._swept = True
-        for path in matching(self._disk, self._staging, f".{STAGING}.*"):
-            if is_left_behind(path.name, self._staging, self._machine):
-                remove_left_folder(path, self._data, self._disk)
+        with suppress(OSError):  # what cannot be listed is left to the next process
+            for path in matching(self._disk, self._staging, f".{STAGING}.*"):
+                if is_left_behind(path.name, self._staging, self._machine):
+                    remove_left_folder(path, self._data, self._disk)
 
     def _staging_folder(self) -> Path:
         """Make a temporary folder, for one exchange."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
+from typing import NoReturn
 
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, lexists, remove_tree, walk
@@ -38,7 +39,7 @@ def remove_left_folder(left: Path, data: Path, disk: Disk = REAL_DISK) -> None:
 def _lacking(left: Path, data: Path, disk: Disk) -> list[str]:
     """Return the files and days in ``left`` that are not in the same place below ``data``."""
     found = list[str]()
-    for folder, _, files in walk(disk, left):
+    for folder, _, files in walk(disk, left, _refuse):
         place = os.path.relpath(folder, left)
         names = {name for name, _, _ in scan_day_files(folder, disk)} | {
             name for name in files if not is_temporary(name)
@@ -46,3 +47,8 @@ def _lacking(left: Path, data: Path, disk: Disk) -> list[str]:
         names -= {MONTH_FILE, *(name for name, _, _ in scan_day_files(data / place, disk))}
         found += sorted(f"{place}/{name}" for name in names if not lexists(disk, data / place / name))
     return found
+
+
+def _refuse(error: OSError) -> NoReturn:
+    """A folder that cannot be listed may have days that the store lacks."""
+    raise error

@@ -23,7 +23,7 @@ from marketpipe.storage.infrastructure.compacted.day_access import day_status
 from marketpipe.storage.infrastructure.day_versions import VersionIndex, moment_of
 from marketpipe.storage.infrastructure.parquet_files import bars_at, content_of, each, sha256
 from marketpipe.storage.infrastructure.reading.bar_comparer import compare_bars
-from marketpipe.storage.infrastructure.store_layout import MONTH_FOLDER, StoreLayout
+from marketpipe.storage.infrastructure.store_layout import MONTH_FOLDER, StoreLayout, translating
 
 
 @frozen
@@ -60,7 +60,9 @@ class FormerVersions:
 
     def _months(self, symbol: Symbol) -> Iterator[MonthPartition]:
         root = self._layout.revisions / f"symbol={symbol}"
-        for folder in sorted(matching(self._disk, root, MONTH_FOLDER)):
+        with translating(root):
+            folders = sorted(matching(self._disk, root, MONTH_FOLDER))
+        for folder in folders:
             yield MonthPartition(symbol, int(folder.parent.name[5:]), int(folder.name[6:]))
 
     def _compared(self, step: _Step) -> RestatedDay:

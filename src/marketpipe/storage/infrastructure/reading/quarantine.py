@@ -10,14 +10,14 @@ from typing import Final
 
 import pyarrow as pa
 
-from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
+from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
-from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, exists, is_folder
+from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, exists
 from marketpipe.storage.domain.store_survey import QualitySurvey, RuleCount, RuleKey
 from marketpipe.storage.infrastructure.parquet_files import each, read_rows
-from marketpipe.storage.infrastructure.store_layout import StoreLayout
+from marketpipe.storage.infrastructure.store_layout import StoreLayout, translating
 
 OF_MINUTES, OF_OFFICIAL_DAYS = "rejected", "official day"
 EXAMPLES_OF_A_RULE: Final = 20
@@ -57,10 +57,10 @@ class Quarantine:
 
     def _of_official_days(self, symbols: Iterable[Symbol], years: range) -> Iterator[_File]:
         disk = self._layout.disk
-        for symbol in symbols if is_folder(disk, self._layout.quarantine) else ():
+        for symbol in symbols if _exists(self._layout.quarantine, disk) else ():
             for year in years:
                 path = self._layout.rejected_official_days(symbol, year)
-                if exists(disk, path):
+                if _exists(path, disk):
                     yield OF_OFFICIAL_DAYS, symbol, None, path
 
 
@@ -70,12 +70,16 @@ def _batches(files: Sequence[_File]) -> Iterator[Sequence[_File]]:
 
 def _rows_of(file: _File, disk: Disk) -> pa.Table | str | None:
     path = file[3]
-    if not exists(disk, path):
-        return None  # its bars were good at a later request
     try:
-        return read_rows(path, disk)
-    except PartitionUnreadableError as error:
+        # without a file its bars were good at a later request
+        return read_rows(path, disk) if _exists(path, disk) else None
+    except StorageError as error:
         return str(error)
+
+
+def _exists(path: Path, disk: Disk) -> bool:
+    with translating(path):
+        return exists(disk, path)
 
 
 class RuleExamples:
