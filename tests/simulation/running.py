@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import logging
 import time
 from collections import Counter
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
+from tests.simulation.machine_events import STORE
 from tests.simulation.outcome import Outcome
 from tests.simulation.story import Step, Story
 from tests.simulation.watchdog import watched
@@ -27,7 +29,8 @@ CHECKED_AFTER_A_KILL: Final = 0.25
 class Result:
     """How a story ended. ``failures`` are sentences that begin with the name of a check; ``step`` is where it ended.
 
-    ``weeks`` are those for which its store was kept current; ``seconds`` is the processor time that it took.
+    ``weeks`` are those for which its store was kept current; ``seconds`` is the processor time that it took. ``trace``
+    is a digest of all calls, ``files`` one of the bytes of all files at the end, but for those of the state.
     """
 
     story: Story
@@ -38,6 +41,7 @@ class Result:
     trace: str
     seconds: float
     counts: Mapping[str, int] = field(factory=dict)
+    files: str = ""
 
     @property
     def checks(self) -> frozenset[str]:
@@ -53,6 +57,7 @@ class Result:
             "weeks": self.weeks,
             "calls": self.calls,
             "trace": self.trace,
+            "files": self.files,
             "seconds": round(self.seconds, 3),
             "counts": dict(sorted(self.counts.items())),
         }
@@ -70,10 +75,11 @@ def run(story: Story, tell: Tell | None = None, *, verbose: bool = False) -> Res
             with watched(lambda: world.scheduler.calls):
                 failures, last = _carried_out(world, tell)
             calls, trace, counts = world.scheduler.calls, world.scheduler.trace, Counter(world.counts.counted)
+            files = _digest_of(world.disk.files(STORE))
         finally:
             world.close()
     weeks = _weeks(story, last)
-    return Result(story, tuple(failures), last, weeks, calls, trace, time.process_time() - began, counts)
+    return Result(story, tuple(failures), last, weeks, calls, trace, time.process_time() - began, counts, files)
 
 
 def _carried_out(world: World, tell: Tell | None) -> tuple[list[str], int]:
@@ -106,6 +112,14 @@ def _line_of(outcome: Outcome) -> str:
         faults = f" ({', '.join(each.happened)})" if each.happened else ""
         ends.append(f"{each.ended}{error}{value}{faults}")
     return f"{outcome.step.number:>4} {outcome.over} {outcome.step.text()} -> {' | '.join(ends)}"
+
+
+def _digest_of(files: Mapping[str, bytes]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted(files):
+        if not path.startswith(f"{STORE}/state/"):
+            digest.update(f"{path} {len(files[path])}\n".encode("utf-8", "surrogateescape") + files[path])
+    return digest.hexdigest()
 
 
 def _weeks(story: Story, last: int) -> float:

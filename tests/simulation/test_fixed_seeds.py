@@ -35,7 +35,7 @@ def test_a_fixed_seed_keeps_all_promises(seed: int, tmp_path: Path) -> None:
     ended = simulation("--seeds", ",".join([str(seed)] * times), "--steps", STEPS, "--log", tmp_path / "log")
     found = lines_of(tmp_path / "log")
     assert [line["failures"] for line in found] == [[]] * times, ended.stderr
-    assert len({(line["trace"], line["calls"]) for line in found}) == 1
+    assert len({(line["trace"], line["calls"], line["files"]) for line in found}) == 1
 
 
 def test_what_a_world_has_found_stays_fixed() -> None:
