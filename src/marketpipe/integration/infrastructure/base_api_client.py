@@ -227,7 +227,8 @@ class BaseApiClient(ABC):
 
     def _obey_rate_limit(self, exchange: _Exchange, reply: HttpReply) -> RateLimitReport:
         """Pause every request under the rate limit if the response asks for it, whatever its status."""
-        limit = read_rate_limit(reply.headers, self._clock.now())
+        # The moments that a response names are those of the server's clock: one that is behind would wait too long.
+        limit = read_rate_limit(reply.headers, read_server_time(reply.headers) or self._clock.now())
         exchange.remaining, wait = limit.remaining, limit.seconds_to_wait
         if wait is not None and (reply.status == 429 or limit.remaining == 0 or limit.retry_after is not None):
             self._limiter.pause(wait)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import httpx
 import pytest
@@ -141,6 +143,16 @@ def test_a_rate_limit_is_waited_out_until_its_reset_and_not_twice(reader: Reader
 @pytest.mark.parametrize("left", [{}, {"X-RateLimit-Remaining": "3"}], ids=["silent", "some left"])
 def test_a_429_pauses_even_if_requests_seem_to_be_left(reader: Reader, left: dict[str, str]) -> None:
     setting, _ = scripted_alpaca(Answer(429, {}, {"X-RateLimit-Reset": str(1748865600 + 42), **left}), page())
+    reader(setting.client, ASKED)
+    assert setting.clock.monotonic() == 42.0
+
+
+@BOTH
+@pytest.mark.parametrize("ahead", [-300, 90], ids=["behind", "ahead"])
+def test_a_reset_is_waited_for_by_the_clock_of_the_server(reader: Reader, ahead: int) -> None:
+    theirs = datetime(2025, 6, 2, 12, tzinfo=UTC) - timedelta(seconds=ahead)
+    headers = {"X-RateLimit-Reset": str(int(theirs.timestamp()) + 42), "Date": format_datetime(theirs, usegmt=True)}
+    setting, _ = scripted_alpaca(Answer(429, {}, headers), page())
     reader(setting.client, ASKED)
     assert setting.clock.monotonic() == 42.0
 
