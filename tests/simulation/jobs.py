@@ -19,7 +19,7 @@ from attrs import define, field, frozen
 from tests.simulation.watchdog import HUNG
 from tests.support import child_processes
 
-SEEDS_OF_A_CHILD: Final = 20
+SEEDS_OF_A_CHILD: Final = 8
 SECONDS_OF_A_SEED: Final = 120.0
 Line = dict[str, Any]
 Execute = Callable[..., Any]
