@@ -99,7 +99,15 @@ def test_a_lock_verifies_if_and_only_if_nothing_that_it_froze_has_changed() -> N
     assert len(broken(versions.lock(verified(PROBLEM), [frozen(files)], files))) == 1
     for changed in ({DAY: WHOLE[1:]}, {}, {DAY: WHOLE, NEXT_DAY: WHOLE}):
         assert len(broken(versions.lock(verified(), [frozen(files)], stored(changed)))) == 1
-        assert broken(versions.lock(verified(PROBLEM), [frozen(files)], stored(changed))) == []
+        places = {*files.days, *changed}
+        problems = [IntegrityProblem(data_path(day), Damage.ALTERED, "differs") for day in places]
+        assert broken(versions.lock(verified(*problems), [frozen(files)], stored(changed))) == []
+
+
+def test_a_lock_names_the_day_that_has_come_and_not_another_file_alone() -> None:
+    files, later = stored({DAY: WHOLE}), stored({DAY: WHOLE, NEXT_DAY: WHOLE})
+    of_the_year = IntegrityProblem("official/symbol=AAA/year=2024.parquet", Damage.ALTERED, "differs")
+    assert len(broken(versions.lock(verified(of_the_year), [frozen(files)], later))) == 1
 
 
 def test_a_day_outside_of_a_lock_may_change() -> None:

@@ -8,7 +8,7 @@ from attrs import define, field, frozen
 
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.storage.domain.dataset_lock import DatasetLock
-from tests.simulation.oracle.files import StoreFiles
+from tests.simulation.oracle.files import StoreFiles, data_path, month_path
 from tests.simulation.oracle.memory import Memory, Rows, Seen
 from tests.simulation.oracle.readings import Bars, Readings
 from tests.simulation.oracle.subject import Findings
@@ -113,9 +113,11 @@ def lock(found: Readings, frozen: list[Frozen], files: StoreFiles) -> Findings:
         report = found.value("lock", number)
         if report is None:
             continue
-        broken = _broken(each, files)
-        if broken is not None and report.ok:
-            yield f"the lock verifies, though {broken}"
+        named = {problem.path for problem in report.problems}
+        unnamed = [day for day in _broken(each, files) if not named & {data_path(day), month_path(day)}]
+        if unnamed:
+            symbol, date = unnamed[0]
+            yield f"the lock names no problem with {symbol} {date}, which is another, has come or is gone"
         elif not report.ok and each.days == files.days and each.others == _others(files):
             problem = report.problems[0]
             yield f"the lock does not verify, though nothing has changed: {problem.path} {problem.reason}"
@@ -123,14 +125,15 @@ def lock(found: Readings, frozen: list[Frozen], files: StoreFiles) -> Findings:
             yield None
 
 
-def _broken(frozen: Frozen, files: StoreFiles) -> str | None:
-    """Return what has changed that a backtest of the frozen symbols and dates would see; None if nothing has."""
+def _broken(frozen: Frozen, files: StoreFiles) -> list[Day]:
+    """Return the frozen days, of the symbols and dates of the lock, that are not as they were."""
     scope = frozen.lock.scope
     if scope is None:
-        return None
+        return []
     names = None if scope.symbols is None else {str(symbol) for symbol in scope.symbols}
-    for day in frozen.days.keys() | files.days.keys():
-        is_named = names is None or day[0] in names
-        if is_named and str(scope.first) <= day[1] <= str(scope.last) and frozen.days.get(day) != files.days.get(day):
-            return f"{day[0]} {day[1]} is another, has come or is gone"
-    return None
+    within = [
+        day
+        for day in frozen.days.keys() | files.days.keys()
+        if (names is None or day[0] in names) and str(scope.first) <= day[1] <= str(scope.last)
+    ]
+    return sorted(day for day in within if frozen.days.get(day) != files.days.get(day))
