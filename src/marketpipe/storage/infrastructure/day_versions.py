@@ -251,13 +251,20 @@ class StoredVersion:
         return sha256(self.content)
 
 
+def _content_of(path: Path, disk: Disk) -> tuple[bytes, int] | None:
+    """Return what ``stored_content`` does. An error that does not come again is none: the file would be replaced."""
+    with suppress(OSError):
+        return stored_content(path, disk)
+    return stored_content(path, disk)
+
+
 def find_stored(path: Path, expected: Callable[[], Mapping[str, str]], disk: Disk = REAL_DISK) -> StoredVersion | None:
     """Read a day file; None if there is none. A file whose metadata is not as ``expected`` is damaged.
 
     Raises ``StorageError`` if the system is at fault, as with too many open files: the file may be whole.
     """
     try:
-        found = stored_content(path, disk)
+        found = _content_of(path, disk)
     except OSError as error:
         if error.errno not in OF_THE_FILE:
             raise unreadable(path, error) from error

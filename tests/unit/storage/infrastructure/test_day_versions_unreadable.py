@@ -12,6 +12,7 @@ import pytest
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.infrastructure.machine.machine import Machine
 from marketpipe.shared_kernel.infrastructure.machine.real_disk import RealDisk
+from marketpipe.storage.domain.data_partition import Revision
 from marketpipe.storage.infrastructure.day_versions import find_stored
 from tests.support.bar_stores import at
 from tests.support.builders import day
@@ -23,11 +24,12 @@ AAPL = day("AAPL", "2024-01-02")
 class Refusing(RealDisk):
     """A disk on which files whose names have ``part`` in them cannot be opened to be read."""
 
-    def __init__(self, part: str, code: int = errno.EIO) -> None:
-        self._part, self._code = part, code
+    def __init__(self, part: str, code: int = errno.EIO, times: int = 99) -> None:
+        self._part, self._code, self._times = part, code, times
 
     def open(self, path: Any, /, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
-        if self._part in str(path) and not flags & (os.O_WRONLY | os.O_RDWR):
+        if self._part in str(path) and not flags & (os.O_WRONLY | os.O_RDWR) and self._times:
+            self._times -= 1
             raise OSError(self._code, os.strerror(self._code), str(path))
         return os.open(path, flags, mode, dir_fd=dir_fd)
 
@@ -38,6 +40,18 @@ def test_a_stored_file_that_cannot_be_read_is_damaged(tmp_path: Path) -> None:
     found = find_stored(store.path(AAPL), dict, Refusing("day=02"))
     assert found is not None
     assert str(found.damage).endswith("day=02.parquet cannot be read: Input/output error")
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.EACCES, errno.EMFILE])
+def test_an_error_that_does_not_come_again_costs_no_version(tmp_path: Path, code: int) -> None:
+    store = StoreOnDisk(tmp_path, machine=Machine(Refusing("day=02", code, times=1)))
+    (first,) = store.keep((AAPL, [at(0)]))
+    store.clock.advance(60)
+
+    store.keep((AAPL, [at(minute, 200.0) for minute in range(390)]))
+
+    assert first.known_since is not None
+    assert store.layout.revision(Revision(AAPL, first.known_since)).exists()
 
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])

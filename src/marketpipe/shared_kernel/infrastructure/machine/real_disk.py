@@ -7,7 +7,7 @@ import fcntl
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from functools import cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Never
@@ -47,8 +47,7 @@ def exchange_folders(one: AnyPath, other: AnyPath, library: Any = None) -> None:
 
 def _begin_to_store(descriptor: int) -> None:
     if sys.platform == "linux":
-        with suppress(OSError):
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)  # what is on its way stays in the cache
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)  # what is on its way stays in the cache
 
 
 def _has_no_attributes(path: AnyPath, *_: object, **__: object) -> Never:

@@ -347,11 +347,12 @@ def _link_or_copy(path: Path, name: Path, undo: ExitStack, machine: Machine) -> 
 
 def sync_folder(folder: Path, disk: Disk = REAL_DISK) -> None:
     """Make the names in a folder durable. Raises ``OSError``."""
-    descriptor = disk.open(folder, os.O_RDONLY)
-    try:
-        disk.fsync(descriptor)
-    finally:
-        disk.close(descriptor)
+    with Naming(folder):
+        descriptor = disk.open(folder, os.O_RDONLY)
+        try:
+            disk.fsync(descriptor)
+        finally:
+            disk.close(descriptor)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import stat
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import count, pairwise
 from pathlib import Path
 from typing import Final
@@ -114,18 +115,24 @@ def _set_aside(
 
 def _month_file(path: Path, disk: Disk) -> StoredDayFile | None:
     """Return a month file; None if what has its name is no file, or cannot be read. Raises ``StorageError``."""
+    with suppress(OSError):  # an error that does not come again is none: the file would be moved away
+        return _read_month_file(path, disk)
     with translating(path):
         try:
-            if not stat.S_ISREG(disk.stat(path).st_mode):
-                return None
-            content, status = read_file(path, disk)
-            return StoredDayFile(path.name, content, status.st_mtime_ns)
+            return _read_month_file(path, disk)
         except FileNotFoundError:  # a link that leads nowhere
             return None
         except OSError as error:
             if error.errno in DAMAGES:
                 return None
             raise
+
+
+def _read_month_file(path: Path, disk: Disk) -> StoredDayFile | None:
+    if not stat.S_ISREG(disk.stat(path).st_mode):
+        return None
+    content, status = read_file(path, disk)
+    return StoredDayFile(path.name, content, status.st_mtime_ns)
 
 
 def _day_file(folder: Path, name: str, disk: Disk) -> StoredDayFile | None:

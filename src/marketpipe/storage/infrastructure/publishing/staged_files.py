@@ -67,7 +67,8 @@ def write_and_sync(files: Sequence[NewFile], machine: Machine = HERE) -> Sequenc
                 written.append(_Written(file, temporary, descriptor, disk))
                 written[-1].complete(disk.write(descriptor, file.content))
         for each in written:
-            disk.begin_to_store(each.descriptor)  # or each of many syncs in a row would begin its own commit
+            with suppress(OSError):  # or each of many syncs in a row would begin its own commit
+                disk.begin_to_store(each.descriptor)
         staged = [each.synced() for each in written]
         for each in written:
             each.close()
