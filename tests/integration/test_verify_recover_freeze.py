@@ -109,7 +109,8 @@ def test_verify_reports_a_version_index_that_is_none_and_its_advice_helps(
     with pipeline(config(tmp_path, ["AAPL", "MSFT"], TUESDAY, NO_BARS, timeframes=["1d"]), asked) as ingesting:
         ingesting.ingest()
         assert ingesting.verify().ok
-    assert set(path.read_bytes().splitlines()) == set(before.splitlines())
+    versions, known = ({line for line in each.splitlines() if line[:1] != b","} for each in (path.read_bytes(), before))
+    assert versions == known
 
 
 @pytest.mark.parametrize("position", [60, 100, 140, 200])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from marketpipe.storage.infrastructure.day_versions import file_mark
+from marketpipe.storage.infrastructure.day_versions import CHECK_LINE, file_mark
 from marketpipe.storage.infrastructure.parquet_files import ParquetWriter, sha256
 
 UPDATE = "UPDATE partitions SET sha256 = ?, bytes = ?, mark = ? WHERE sha256 = ?"
@@ -29,7 +29,7 @@ def compress_small_days_with_zstd(root: Path) -> int:
             os.utime(path, ns=(time, time))
             state.execute(UPDATE, (sha256(former), len(former), file_mark(len(former), time), sha256(now)))
             for index in indexes:
-                index.write_text(index.read_text().replace(sha256(now), sha256(former)))
+                index.write_text(CHECK_LINE.sub("", index.read_text().replace(sha256(now), sha256(former))))
             changed += former != now
     return changed
 

@@ -11,6 +11,7 @@ from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Final
+from zlib import crc32
 
 import numpy as np
 import pyarrow as pa
@@ -64,6 +65,8 @@ INDEX_LINE: Final = re.compile(
     r"^(\d{4}-\d\d-\d\d),(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z),([0-9a-f]{64})$", re.M | re.A
 )
 
+CHECK_LINE: Final = re.compile(r"^,(\d{1,5}),([0-9a-f]{8})$", re.M | re.A)
+"""Behind lines that were appended together: how many they are, and their CRC-32."""
 TORN_LINE: Final = re.compile(r"\0*[\d:.,TZa-f-]{0,102}\0*", re.A)
 """What a crash or a full disk can leave of a line, and zeros in the place of what was never written."""
 
@@ -171,7 +174,7 @@ class VersionIndex:
         self._layout = layout
 
     def of(self, symbol: Symbol) -> KnownMoments:
-        """Read the lines of one symbol; torn and foreign ones are ignored. Raises ``StorageError``."""
+        """Read the lines of one symbol; torn, altered and foreign ones are ignored. Raises ``StorageError``."""
 
         def newest_revision(date: TradingDate) -> Timestamp | None:
             return self._layout.newest_revision(SymbolDay(symbol, date))
@@ -181,7 +184,7 @@ class VersionIndex:
         except OSError as error:
             raise StorageError(f"cannot read {self._layout.version_index(symbol)}: {error.strerror}") from error
         found = defaultdict[str, dict[str, Timestamp]](dict)
-        for date, moment, digest in INDEX_LINE.findall(text):
+        for date, moment, digest in INDEX_LINE.findall(_unaltered(text)):
             with suppress(ValidationError):  # no moment of the calendar
                 found[date][digest] = Timestamp.parse(moment)
         return KnownMoments(found, newest_revision)
@@ -218,9 +221,35 @@ def _belongs_in_an_index(line: str) -> bool:
     return True
 
 
+def _unaltered(text: str) -> str:
+    """Return an index without lines that were appended together and are not what was appended.
+
+    The lines are not synced. A power loss may leave a moment that can be read and is another one; without a line the
+    time of the file counts.
+    """
+    kept, end = list[str](), 0
+    for match in CHECK_LINE.finditer(text):
+        begin = match.start()
+        for _ in range(int(match[1])):
+            begin = text.rfind("\n", 0, max(0, begin - 1)) + 1
+        if _check(text[begin : match.start()]) != match[2]:
+            kept.append(text[end : max(end, begin)])
+            end = match.start()
+    return "".join([*kept, text[end:]])
+
+
+def _check(lines: str) -> str:
+    return f"{crc32(lines.encode()):08x}"
+
+
 def index_lines(versions: Iterable[tuple[TradingDate, Timestamp, str]]) -> bytes:
-    """Return the lines of an index; each version is a trading date, a moment and a SHA-256."""
-    return "".join([f"{date},{_text(moment)},{digest}\n" for date, moment, digest in versions]).encode()
+    """Return the lines of an index; each version is a trading date, a moment and a SHA-256.
+
+    The last line is a check of the others. Earlier versions of MarketPipe take it for a torn one.
+    """
+    lines = [f"{date},{_text(moment)},{digest}\n" for date, moment, digest in versions]
+    text = "".join(lines)
+    return f"{text},{len(lines)},{_check(text)}\n".encode() if lines else b""
 
 
 def first_index_lines(recorded: Mapping[TradingDate, RecordedVersion]) -> bytes:

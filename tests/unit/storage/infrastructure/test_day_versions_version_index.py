@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -63,11 +64,12 @@ def test_every_published_version_has_a_line(tmp_path: Path) -> None:
     store.clock.advance(60)
     second, _ = store.keep((AAPL, [at(1)]), (MSFT, [at(1)]))
 
-    assert (tmp_path / INDEX).read_text() == (
-        "trading_date,known_since,sha256\n"
-        f"2024-01-02,2024-01-03T21:30:00.123456Z,{first.sha256}\n"
-        f"2024-01-02,2024-01-03T21:31:00.123456Z,{second.sha256}\n"
-    )
+    lines = (tmp_path / INDEX).read_text().splitlines()
+    assert [line for line in lines if not line.startswith(",1,")] == [
+        "trading_date,known_since,sha256",
+        f"2024-01-02,2024-01-03T21:30:00.123456Z,{first.sha256}",
+        f"2024-01-02,2024-01-03T21:31:00.123456Z,{second.sha256}",
+    ]
 
 
 def test_bars_that_change_nothing_add_no_line(tmp_path: Path) -> None:
@@ -235,10 +237,9 @@ def test_a_restatement_in_a_copy_without_times_and_state_keeps_the_former_moment
 
 
 def lost_lines(store: StoreOnDisk, moment: Timestamp | None) -> None:
-    """Take the lines of a moment from the index of AAPL."""
+    """Take the lines of a moment from the index of AAPL, each with its check."""
     path = store.root / INDEX
-    lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join(line for line in lines if f",{moment}," not in line))
+    path.write_text(re.sub(rf".*,{moment},.*\n,1,.*\n", "", path.read_text()))
 
 
 def returned(store: StoreOnDisk, *prices: float) -> list[Timestamp]:
