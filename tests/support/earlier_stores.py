@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from marketpipe.storage.infrastructure.day_versions import CHECK_LINE, file_mark
+from marketpipe.storage.infrastructure.compacted.index_lines import CHECK_LINE
+from marketpipe.storage.infrastructure.day_versions import file_mark
 from marketpipe.storage.infrastructure.parquet_files import ParquetWriter, sha256
 
 UPDATE = "UPDATE partitions SET sha256 = ?, bytes = ?, mark = ? WHERE sha256 = ?"

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import errno
-import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Final
-from zlib import crc32
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +26,7 @@ from marketpipe.shared_kernel.infrastructure.machine.real_disk import REAL_DISK
 from marketpipe.storage.domain.data_partition import MonthPartition, Revision, size_and_time_in
 from marketpipe.storage.domain.storage_metadata import identity_in, label_in
 from marketpipe.storage.infrastructure.compacted.day_access import DAMAGES, in_folder
+from marketpipe.storage.infrastructure.compacted.index_lines import INDEX_LINE, belongs_in_an_index, unaltered
 from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE
 from marketpipe.storage.infrastructure.parquet_files import (
     Int64s,
@@ -58,17 +57,6 @@ def have_same_time(mark: VersionMark, other: VersionMark) -> bool:
 def moment_of(modified_ns: int) -> Timestamp:
     """Return a modification time, which is in nanoseconds since 1970, to the microsecond."""
     return Timestamp.from_epoch_micros(modified_ns // 1000)
-
-
-INDEX_TITLE: Final = b"trading_date,known_since,sha256\n"
-INDEX_LINE: Final = re.compile(
-    r"^(\d{4}-\d\d-\d\d),(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z),([0-9a-f]{64})$", re.M | re.A
-)
-
-CHECK_LINE: Final = re.compile(r"^,(\d{1,5}),([0-9a-f]{8})$", re.M | re.A)
-"""Behind lines that were appended together: how many they are, and their CRC-32."""
-TORN_LINE: Final = re.compile(r"\0*[\d:.,TZa-f-]{0,102}\0*", re.A)
-"""What a crash or a full disk can leave of a line, and zeros in the place of what was never written."""
 
 
 @frozen
@@ -184,7 +172,7 @@ class VersionIndex:
         except OSError as error:
             raise StorageError(f"cannot read {self._layout.version_index(symbol)}: {error.strerror}") from error
         found = defaultdict[str, dict[str, Timestamp]](dict)
-        for date, moment, digest in INDEX_LINE.findall(_unaltered(text)):
+        for date, moment, digest in INDEX_LINE.findall(unaltered(text)):
             with suppress(ValidationError):  # no moment of the calendar
                 found[date][digest] = Timestamp.parse(moment)
         return KnownMoments(found, newest_revision)
@@ -198,7 +186,7 @@ class VersionIndex:
             lines = self._text(symbol).split("\n")
         except OSError as error:
             return f"cannot be read: {error.strerror}"
-        count = sum(not _belongs_in_an_index(line) for line in lines)
+        count = sum(not belongs_in_an_index(line) for line in lines)
         return f"has {count:,} lines that are not of a version index" if count else None
 
     def _text(self, symbol: Symbol) -> str:
@@ -207,59 +195,6 @@ class VersionIndex:
             return read_text(self._layout.disk, self._layout.version_index(symbol), "ascii", "replace")
         except (FileNotFoundError, NotADirectoryError):
             return ""
-
-
-def _belongs_in_an_index(line: str) -> bool:
-    if TORN_LINE.fullmatch(line) or INDEX_TITLE.decode().startswith(line):
-        return True
-    if not (match := INDEX_LINE.fullmatch(line)):
-        return False
-    try:
-        TradingDate.parse(match[1]), Timestamp.parse(match[2])
-    except ValidationError:  # not of the calendar
-        return False
-    return True
-
-
-def _unaltered(text: str) -> str:
-    """Return an index without lines that were appended together and are not what was appended.
-
-    The lines are not synced. A power loss may leave a moment that can be read and is another one; without a line the
-    time of the file counts.
-    """
-    kept, end = list[str](), 0
-    for match in CHECK_LINE.finditer(text):
-        begin = match.start()
-        for _ in range(int(match[1])):
-            begin = text.rfind("\n", 0, max(0, begin - 1)) + 1
-        if _check(text[begin : match.start()]) != match[2]:
-            kept.append(text[end : max(end, begin)])
-            end = match.start()
-    return "".join([*kept, text[end:]])
-
-
-def _check(lines: str) -> str:
-    return f"{crc32(lines.encode()):08x}"
-
-
-def index_lines(versions: Iterable[tuple[TradingDate, Timestamp, str]]) -> bytes:
-    """Return the lines of an index; each version is a trading date, a moment and a SHA-256.
-
-    The last line is a check of the others. Earlier versions of MarketPipe take it for a torn one.
-    """
-    lines = [f"{date},{_text(moment)},{digest}\n" for date, moment, digest in versions]
-    text = "".join(lines)
-    return f"{text},{len(lines)},{_check(text)}\n".encode() if lines else b""
-
-
-def first_index_lines(recorded: Mapping[TradingDate, RecordedVersion]) -> bytes:
-    """Return what a new index begins with: in a store of an earlier version of MarketPipe the state has moments."""
-    known = ((date, version.known_since, version.sha256) for date, version in recorded.items())
-    return INDEX_TITLE + index_lines((date, since, digest) for date, since, digest in known if since is not None)
-
-
-def _text(moment: Timestamp) -> str:
-    return moment.moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 @frozen

@@ -29,6 +29,7 @@ from marketpipe.shared_kernel.infrastructure.machine.disk import Disk
 from marketpipe.storage.domain.data_partition import MonthPartition, Revision
 from marketpipe.storage.domain.storage_metadata import StorageMetadata, identity_in
 from marketpipe.storage.infrastructure.aggregates.doubted_files import doubt_files_of
+from marketpipe.storage.infrastructure.compacted.index_lines import first_index_lines, index_lines
 from marketpipe.storage.infrastructure.day_versions import (
     KnownMoments,
     MonthListings,
@@ -38,10 +39,8 @@ from marketpipe.storage.infrastructure.day_versions import (
     are_in_order,
     file_mark,
     find_stored,
-    first_index_lines,
     have_same_time,
     in_order,
-    index_lines,
     joined_rejections,
     merge_bars,
 )

@@ -9,7 +9,8 @@ import pytest
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.storage.infrastructure.day_versions import INDEX_TITLE, VersionIndex, index_lines
+from marketpipe.storage.infrastructure.compacted.index_lines import INDEX_TITLE, index_lines
+from marketpipe.storage.infrastructure.day_versions import VersionIndex
 from tests.support.store_on_disk import StoreOnDisk
 
 DATES = [TradingDate.parse(f"2024-07-0{number}") for number in (1, 2, 3)]

@@ -25,7 +25,8 @@ from marketpipe.shared_kernel.infrastructure.machine.disk import AnyPath
 from marketpipe.shared_kernel.infrastructure.machine.machine import Machine
 from marketpipe.shared_kernel.infrastructure.machine.real_disk import RealDisk
 from marketpipe.storage.domain.data_partition import Revision
-from marketpipe.storage.infrastructure.day_versions import INDEX_TITLE, KnownMoments, VersionIndex
+from marketpipe.storage.infrastructure.compacted.index_lines import INDEX_TITLE
+from marketpipe.storage.infrastructure.day_versions import KnownMoments, VersionIndex
 from marketpipe.storage.infrastructure.inventory.file_inventory import FileInventory
 from marketpipe.storage.infrastructure.inventory.stored_files import ParquetStoredFiles
 from marketpipe.storage.infrastructure.publishing.durable_files import SameThread
