@@ -175,6 +175,13 @@ def _lacking(change: Change, place: Place, minutes: Minutes) -> Minutes:
     return minutes.kept(~lacking)
 
 
+def _withheld(change: Change, place: Place, minutes: Minutes) -> Minutes:
+    """Every second bar, or what comes before or after the middle of the day: the same part on each date."""
+    half, count = len(minutes) // 2, np.arange(len(minutes))
+    kept = {"odd": count % 2 == 0, "late": count < half, "early": count >= half}
+    return minutes.kept(kept[change.what["how"]])
+
+
 def _rejected(change: Change, place: Place, minutes: Minutes) -> Minutes:
     """A high below the low: no rule lets such a bar pass."""
     highs = minutes.highs.copy()
@@ -222,6 +229,7 @@ CHANGES: Final[Mapping[str, Kind]] = {
     "corrected": Kind(answered=_corrected),
     "bars lacking": Kind(answered=_lacking),
     "day lacking": Kind(answered=_nothing, official=_official_if_kept),
+    "bars withheld": Kind(answered=_withheld),
     "bars rejected": Kind(answered=_rejected),
     "outage": Kind(answered=_halted),
     "scaled": Kind(answered=_scaled),

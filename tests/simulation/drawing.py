@@ -130,14 +130,14 @@ class _Drawing:
         self._rates = FaultRates.drawn(random)
         self._busy = weighted(random, {0.5: 2.0, 1.5: 3.0, 4.0: 1.0})
         """How many commands a day has besides its update, on average."""
-        self._changes = weighted(random, {0.0: 1.0, 0.2: 2.0, 0.6: 1.0})
-        self._events = 0.0 if self._rates.is_calm else weighted(random, {0.0: 1.0, 0.1: 2.0, 0.3: 1.0})
+        self._changes = weighted(random, {0.0: 1.0, 0.3: 2.0, 0.7: 1.0})
+        self._events = 0.0 if self._rates.is_calm else weighted(random, {0.0: 1.0, 0.15: 2.0, 0.4: 1.0})
         self._beside = weighted(random, {0.0: 2.0, 0.1: 2.0, 0.4: 1.0})
         self._standing = list[str]()
         self._at = Timestamp.parse(traits.begins)
 
     def steps_until(self, steps: int) -> list[Step]:
-        drawn, day = [*self._listings()], self._first
+        drawn, day = [*self._listings(), *self._before_all()], self._first
         calm = CALM_DAYS * STEPS_OF_A_DAY
         while len(drawn) < max(1, steps - calm) and day < len(self._dates) - CALM_DAYS - 1:
             drawn += self._day(day)
@@ -164,6 +164,12 @@ class _Drawing:
         names = [symbol.symbol for symbol in self._symbols]
         kind, what = drawn_listing(self._random, names, self._dates[self._first : self._first + 12])
         return [self._step(kind, what)]
+
+    def _before_all(self) -> list[Step]:
+        """Sometimes somebody looks before anything is stored."""
+        if self._random.random() >= 0.15:
+            return []
+        return [self._step(self._random.choice(("verify", "coverage", "load", "status", "plan", "recover")), {})]
 
     def _day(self, day: int) -> list[Step]:
         drawn = list[Step]()
@@ -198,8 +204,8 @@ class _Drawing:
         if self._random.random() < self._changes:
             recent = self._dates[max(self._first - 4, day - 5) : day + 1]
             names = [symbol.symbol for symbol in self._symbols]
-            later = [str(self._evening(day + more)) for more in (1, 2, 4)]
-            kind, what = drawn_change(self._random, names, recent, later, self._traits.adjustment)
+            coming, later = self._dates[day + 1 : day + 13], [str(self._evening(day + more)) for more in (1, 2, 4)]
+            kind, what = drawn_change(self._random, names, recent, coming, later)
             drawn.append(self._step(kind, what))
         return drawn
 
@@ -208,7 +214,7 @@ class _Drawing:
         step = self._command(kind, day)
         if not any(fault.kind == "kill" for each in step.all() for fault in each.faults):
             return [step]
-        sequel = [self._step("power loss", {})] if self._random.random() < 0.4 else []
+        sequel = [self._step("power loss", {})] if self._random.random() < 0.5 else []
         if self._random.random() < 0.5:
             sequel.append(self._command(self._random.choice(("verify", "load", "update", "coverage")), day))
         return [step, *sequel]

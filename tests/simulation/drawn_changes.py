@@ -19,21 +19,25 @@ KINDS: Final[Mapping[str, float]] = {
     "split": 0.7,
     "scaled": 0.7,
     "day repeated": 0.5,
+    "bars withheld": 1.5,
     "bars of another": 0.4,
     "official absent": 1,
     "official close": 1,
     "official volume": 1,
 }
+MAY_LAST: Final = ("day lacking", "silent", "bars withheld", "official absent", "thin day", "halted all day")
+"""Kinds that may go on for many sessions."""
 LISTINGS: Final = ("listed", "delisted", "renamed")
 What = dict[str, Any]
 
 
 def drawn_change(
-    random: Random, names: Sequence[str], recent: Sequence[str], later: Sequence[str], adjustment: str
+    random: Random, names: Sequence[str], recent: Sequence[str], coming: Sequence[str], later: Sequence[str]
 ) -> tuple[str, What]:
     """Return the kind of a change and what it is about.
 
-    ``recent`` are the dates that it may be about, the last one today's; ``later`` moments at which it may end.
+    ``recent`` are the dates that it may be about, the last one today's; ``coming`` those after them. ``later`` are
+    moments at which it may end.
     """
     kind = random.choices([*KINDS], [*KINDS.values()])[0]
     if kind == "bars of another" and len(names) < 2:
@@ -44,8 +48,8 @@ def drawn_change(
         del what["symbol"]
     if kind == "bars of another":
         what["of"] = random.choice([name for name in names if name != what["symbol"]])
-    if kind == "day lacking" and random.random() < 0.3:
-        what["last"] = recent[-1]
+    if kind in MAY_LAST and (kind == "bars withheld" or random.random() < 0.4):
+        what["last"] = random.choice((recent[-1], coming[2], coming[6], coming[11]))
     if kind != "split" and random.random() < 0.4:
         what["until"] = random.choice(later)
     return kind, what
@@ -59,6 +63,7 @@ def _details(random: Random, kind: str) -> What:
     if kind in ("halted all day", "day lacking"):
         return {"official": random.random() < 0.5}
     choices: dict[str, What] = {
+        "bars withheld": {"how": random.choice(("odd", "late", "early"))},
         "thin day": {"every": random.choice((2, 5))},
         "split": {"ratio": random.choice((2, 4, 0.1))},
         "scaled": {"factor": random.choice((10, 0.01, 1.1))},

@@ -210,20 +210,29 @@ class FaultRates:
     def drawn(cls, random: Random) -> FaultRates:
         if random.random() < 0.15:
             return cls()
-        return cls(random.choice((0.05, 0.15, 0.35)), is_calm=False)
+        return cls(random.choice((0.05, 0.2, 0.4)), is_calm=False)
 
 
 def drawn_faults(random: Random, rates: FaultRates, command: str) -> tuple[Fault, ...]:
     """Return the faults of a command: nearly always none or one."""
     faults = list[Fault]()
     while random.random() < rates.of_commands and len(faults) < 3:
-        faults.append(_drawn(random, command))
+        faults += _drawn(random, command)
     return tuple(faults)
 
 
-def _drawn(random: Random, command: str) -> Fault:
+def _on_the_wire(random: Random, command: str) -> list[Fault]:
+    """Return one fault, or sometimes others with it: a page that fails is worse if pages are small, or by time."""
+    faults, usual = list[Fault](), USUAL[command]["GET"]
+    while not faults or random.random() < 0.25:
+        nth = random.randint(len(faults) + 1, len(faults) + usual) if random.random() < 0.6 else len(faults) + 1
+        faults.append(Fault("wire", "GET", nth, random.choice(EXAMPLES)))
+    return faults
+
+
+def _drawn(random: Random, command: str) -> list[Fault]:
     if command in ASKING and random.random() < ON_THE_WIRE:
-        return Fault("wire", "GET", random.randint(1, USUAL[command]["GET"]), random.choice(EXAMPLES))
+        return _on_the_wire(random, command)
     usual = USUAL[command]
     kinds = [kind for kind in KINDS if "commit" not in kind or "sql COMMIT" in usual]
     kind = random.choices(kinds, [KINDS[kind] for kind in kinds])[0]
@@ -233,7 +242,7 @@ def _drawn(random: Random, command: str) -> Fault:
         detail = str(random.choice((5, 90, 700, 2_000)))
     elif kind == "clock":
         detail = str(random.choice((-86_400, -3_600, -5, 60, 3_600, 86_400)))
-    return Fault(kind, call, random.randint(1, usual[call]), detail)
+    return [Fault(kind, call, random.randint(1, usual[call]), detail)]
 
 
 def _call(random: Random, kind: str, usual: Mapping[str, int]) -> str:

@@ -76,6 +76,7 @@ CASES: dict[str, dict[str, Any]] = {
     "bars lacking": {"bars": 2},
     "day lacking": {"official": False},
     "bars rejected": {"bars": 2},
+    "bars withheld": {"how": "late"},
     "outage": {"minute": 0, "minutes": 60},
     "scaled": {"factor": 10},
     "bars of another": {"of": "BBB"},
