@@ -109,9 +109,11 @@ class Oracle:
         moments = random.sample(self.past.readings, min(MOMENTS, len(self.past.readings)))
         timeframes = [each for each in traits.timeframes if each == "1d" or each in derived.MINUTES_OF]
         chosen = random.sample(days, min(MOMENTS, len(days))) if self._has_sound_aggregates() else []
-        dates = [date for _, date in days]
+        # days that were withdrawn since were there at former moments
+        ever = {*days, *(day for reading in moments for day in reading.days)}
+        dates = [date for _, date in ever]
         return Wanted(
-            tuple(sorted({symbol for symbol, _ in days})),
+            tuple(sorted({symbol for symbol, _ in ever})),
             min(dates, default=traits.start),
             max(dates, default=traits.start),
             tuple(reading.as_of for reading in moments),
