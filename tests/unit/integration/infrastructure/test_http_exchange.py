@@ -244,7 +244,7 @@ def test_one_bound_holds_for_the_whole_exchange(ask: Get, sent: bytes, repeated:
     with WireServer(Wire(sent, repeated=repeated)) as server:
         with pytest.raises(ProviderTimeoutError, match=r"was not complete after 0 s|no answer in time"):
             ask(exchange(server.url, longest_body_seconds=0.15), "/x", {})
-        assert len(server.requests) == 1
+        assert len(server.requests) <= 1  # none if this process had no time to read it
 
 
 def test_the_bound_of_one_exchange_is_not_that_of_the_next_on_its_connection() -> None:

@@ -92,7 +92,7 @@ def test_no_response_is_a_timeout() -> None:
 
 def test_no_response_is_a_timeout_async() -> None:
     with WireServer(SILENCE) as server, pytest.raises(ProviderTimeoutError, match="no answer in time"):
-        asyncio.run(ask_async(exchange(server.url, seconds=0.05)))
+        asyncio.run(ask_async(exchange(server.url, seconds=0.3)))
 
 
 def test_a_body_that_stops_coming_is_a_timeout() -> None:

@@ -6,14 +6,13 @@ it was replaced is run again.
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -28,6 +27,7 @@ from marketpipe.storage.infrastructure.reading.locked_connections import LockedC
 from marketpipe.storage.infrastructure.reading.needed_bars import NeededBars, needed_bars
 from marketpipe.storage.infrastructure.reading.query_views import QueryViews, allowed_folders, view_of
 from marketpipe.storage.infrastructure.reading.selected_bars import Sessions
+from marketpipe.storage.infrastructure.reading.syntax_tree import Tree, parts_of, syntax_tree, without_explain
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
 Connection = duckdb.DuckDBPyConnection
@@ -90,21 +90,19 @@ class DuckDBQuery:
         return self._consistently(sql, lambda connection, sql: _streamed(connection, sql, use))
 
     def _consistently(self, sql: str, answer: Callable[[Connection, str], T]) -> T:
-        needed = self._needed(sql)
+        with self._translating():
+            tree = answer_interruptibly(self._connections.open, lambda connection: syntax_tree(connection, sql))
+        needed = self._needed(tree)  # of what is missing in it, all
         views = self._views(sql, needed)
         try:
-            return read_consistently(views.fingerprints, lambda: self._run(sql, answer, views))
+            return read_consistently(views.fingerprints, lambda: self._run(sql, tree, answer, views))
         except StorageError as error:
             if not views.reads_copies or not _may_be_of_a_file(error):
                 raise
         of_day_files = self._views(sql, needed, copies=False)  # a copy may be torn, and is then as good as none
-        return read_consistently(of_day_files.fingerprints, lambda: self._run(sql, answer, of_day_files))
+        return read_consistently(of_day_files.fingerprints, lambda: self._run(sql, tree, answer, of_day_files))
 
-    def _needed(self, sql: str) -> Mapping[str, NeededBars]:
-        """Return what a query needs of the views that it names; what is missing is needed whole."""
-        explained = EXPLAIN.sub("", sql, count=1)
-        with self._translating():
-            tree = answer_interruptibly(self._connections.open, lambda connection: _tree(connection, explained))
+    def _needed(self, tree: Tree) -> Mapping[str, NeededBars]:
         return needed_bars(tree, VIEWS)
 
     def _views(self, sql: str, needed: Mapping[str, NeededBars], *, copies: bool = True) -> QueryViews:
@@ -112,9 +110,9 @@ class DuckDBQuery:
         kept = self._opened, self._scans
         return QueryViews(self._layout, sql, needed, *calendar, *kept, copies=copies)
 
-    def _run(self, sql: str, answer: Callable[[Connection, str], T], views: QueryViews) -> T:
+    def _run(self, sql: str, tree: Tree, answer: Callable[[Connection, str], T], views: QueryViews) -> T:
         def checked(connection: Connection) -> T:
-            refuse_all_but_reading(connection, sql, VIEWS)
+            refuse_all_but_reading(connection, sql, tree, VIEWS)
             return answer(connection, sql)
 
         with self._translating():
@@ -173,9 +171,6 @@ def _largest_answer(connection: Connection) -> int:
     return int(float(number) * 1024 ** UNITS[unit]) // SHARE_OF_AN_ANSWER
 
 
-Tree = Mapping[str, Any]
-
-EXPLAIN: Final = re.compile(r"\s*EXPLAIN\s+(?:ANALYZE\s+)?", re.IGNORECASE)
 READING_NODES: Final = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
 SOURCES: Final = frozenset(
     {"BASE_TABLE", "SUBQUERY", "JOIN", "TABLE_FUNCTION", "EXPRESSION_LIST", "EMPTY", "PIVOT", "SHOW_REF"}
@@ -197,46 +192,23 @@ OPEN_PIVOT: Final = (
 VIEW_NAMES: Final = '"tables"'
 """The name that SHOW TABLES has in the tree."""
 CATALOG: Final = "SELECT view_name FROM duckdb_views() WHERE internal UNION SELECT table_name FROM duckdb_tables()"
-TREE: Final = "SELECT json_serialize_sql(?::VARCHAR)"
 
 
-def refuse_all_but_reading(connection: Connection, sql: str, views: Collection[str]) -> None:
+def refuse_all_but_reading(connection: Connection, sql: str, tree: Tree, views: Collection[str]) -> None:
     """Raises ``QueryError`` unless ``sql`` is one SELECT, or one EXPLAIN [ANALYZE] of a SELECT, of ``views`` alone.
 
     The type of a statement is not enough: ``EXPLAIN ANALYZE COPY …`` and ``WITH x AS (COPY …) SELECT …`` write files,
-    and some functions run SQL from a string. So DuckDB's own syntax tree is searched, in its JSON form, in which no
-    text of the user can look like a key.
+    and some functions run SQL from a string. So its syntax ``tree`` is searched.
     """
-    explained = EXPLAIN.sub("", sql, count=1) if EXPLAIN.match(sql) else sql
-    statements = connection.extract_statements(explained)
+    statements = connection.extract_statements(without_explain(sql))
     if [statement.type for statement in statements] == [duckdb.StatementType.MULTI]:
         raise QueryError(OPEN_PIVOT)
-    parts = list(_parts(_tree(connection, explained)))
+    parts = list(parts_of(tree))
     nodes = {part["type"] for part in parts if str(part.get("type")).endswith("_NODE")}
     if len(statements) != 1 or not nodes or not nodes <= READING_NODES:
         raise QueryError("one SELECT statement at a time; nothing in the store can be changed by a query")
     _refuse_functions(parts)
     _refuse_sources(parts, frozenset(views) | _named_within(parts, connection))
-
-
-def _tree(connection: Connection, sql: str) -> Tree:
-    try:
-        found: Tree = json.loads(str(connection.execute(TREE, [sql]).fetchall()[0][0]))
-    except RecursionError:
-        raise QueryError("the query is nested too deeply; use WITH to name its parts") from None
-    return found
-
-
-def _parts(tree: Tree) -> Iterator[Tree]:
-    """Yield every object of the tree, at any depth."""
-    left: list[Any] = [tree]
-    while left:
-        item = left.pop()
-        if isinstance(item, dict):
-            yield item
-            left.extend(item.values())
-        elif isinstance(item, list):
-            left.extend(item)
 
 
 def _refuse_functions(parts: Collection[Tree]) -> None:

@@ -8,15 +8,15 @@ answer: those in the WHERE of the SELECT whose FROM names the view. Whatever is 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from datetime import date, timedelta
 from functools import reduce
 from operator import and_, or_
-from typing import Any, Final
+from typing import Final
 
 from attrs import evolve, frozen
 
-Tree = Mapping[str, Any]
+from marketpipe.storage.infrastructure.reading.syntax_tree import Tree, parts_of
 
 SYMBOL, TRADING_DATE, TIMESTAMP = "symbol", "trading_date", "timestamp"
 COLUMNS: Final = frozenset({SYMBOL, TRADING_DATE, TIMESTAMP})
@@ -92,26 +92,15 @@ def needed_bars(tree: Tree, views: Collection[str]) -> dict[str, NeededBars]:
     A view that is missing in it may be needed all the same, and then whole: its name may be written in another way.
     """
     found, claimed = dict[str, NeededBars](), set[int]()
-    for node in _parts(tree):
+    for node in parts_of(tree):
         for source, needed in _restricted(node) if node.get("type") == "SELECT_NODE" else ():
             name = str(source["table_name"]).lower()
             claimed.add(id(source))
             found[name] = found[name] | needed if name in found else needed
-    for part in _parts(tree):
+    for part in parts_of(tree):
         if "table_name" in part and id(part) not in claimed:
             found[str(part["table_name"]).lower()] = ALL
     return {name: needed for name, needed in found.items() if name in views}
-
-
-def _parts(tree: Tree) -> Iterator[Tree]:
-    left: list[Any] = [tree]
-    while left:
-        item = left.pop()
-        if isinstance(item, dict):
-            yield item
-            left.extend(item.values())
-        elif isinstance(item, list):
-            left.extend(item)
 
 
 def _restricted(select: Tree) -> Iterator[tuple[Tree, NeededBars]]:

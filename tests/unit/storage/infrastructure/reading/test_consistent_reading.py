@@ -17,6 +17,7 @@ from marketpipe.storage.infrastructure.reading.consistent_reading import (
 )
 from marketpipe.storage.infrastructure.reading.duckdb_query import Connection, DuckDBQuery, T
 from marketpipe.storage.infrastructure.reading.query_views import QueryViews
+from marketpipe.storage.infrastructure.reading.syntax_tree import Tree
 from tests.support.bar_stores import at
 from tests.support.builders import CALENDAR, day
 from tests.support.store_on_disk import StoreOnDisk
@@ -129,8 +130,8 @@ class _DisturbedQuery(DuckDBQuery):
         super().__init__(store.layout, CALENDAR.reaching)
         self._disturb = disturb
 
-    def _run(self, sql: str, answer: Callable[[Connection, str], T], views: QueryViews) -> T:
-        found = super()._run(sql, answer, views)
+    def _run(self, sql: str, tree: Tree, answer: Callable[[Connection, str], T], views: QueryViews) -> T:
+        found = super()._run(sql, tree, answer, views)
         self._disturb()
         return found
 
@@ -187,11 +188,11 @@ def test_a_query_beside_undoing_a_compaction_without_exchange_has_each_bar_once(
     asked = list[str]()
 
     class UndoneInSteps(_DisturbedQuery):
-        def _run(self, sql: str, answer: Callable[[Connection, str], T], views: QueryViews) -> T:
+        def _run(self, sql: str, tree: Tree, answer: Callable[[Connection, str], T], views: QueryViews) -> T:
             if not asked:
                 publish_others()
             asked.append(sql)
-            return super()._run(sql, answer, views)
+            return super()._run(sql, tree, answer, views)
 
     def publish_others() -> None:
         for name in ("day=03.parquet", "day=04.parquet"):

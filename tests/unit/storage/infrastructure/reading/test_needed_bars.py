@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from datetime import date
@@ -17,6 +16,7 @@ from marketpipe.shared_kernel.domain.errors import ConfigurationError, MarketPip
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.storage.infrastructure.reading.duckdb_query import VIEWS, DuckDBQuery
 from marketpipe.storage.infrastructure.reading.needed_bars import ALL, NeededBars, needed_bars
+from marketpipe.storage.infrastructure.reading.syntax_tree import Tree, syntax_tree
 from marketpipe.testing import bar
 from tests.support.builders import CALENDAR, day
 from tests.support.store_on_disk import StoreOnDisk
@@ -32,8 +32,7 @@ def some(*symbols: str, first: date = date.min, last: date = date.max) -> Needed
 
 def found(sql: str) -> Mapping[str, NeededBars]:
     with duckdb.connect() as connection:
-        tree = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchall()[0][0]
-    return needed_bars(json.loads(tree), VIEWS)
+        return needed_bars(syntax_tree(connection, sql), VIEWS)
 
 
 UNDERSTOOD = {
@@ -121,6 +120,8 @@ def test_a_condition_of_something_else_restricts_no_view(sql: str) -> None:
         ("WITH b AS (FROM Bars WHERE symbol = 'AAPL') FROM b WHERE symbol = 'MSFT'", {"bars": some("AAPL")}),
         ("SELECT (SELECT max(close) FROM main.bars WHERE symbol = 'AAPL')", {"bars": some("AAPL")}),
         ("WITH RECURSIVE t AS (SELECT 1 UNION FROM bars WHERE symbol = 'AAPL') FROM t", {"bars": some("AAPL")}),
+        ("EXPLAIN ANALYZE FROM bars WHERE symbol = 'AAPL'", {"bars": some("AAPL")}),
+        ("FROM bars WHERE symbol = 'AAPL' -- EXPLAIN\nOR true", {"bars": ALL}),
         ("this is no SQL", {}),
     ],
 )
@@ -129,7 +130,7 @@ def test_each_part_of_a_query_is_restricted_by_its_own_conditions(sql: str, need
 
 
 class UnrestrictedQuery(DuckDBQuery):
-    def _needed(self, sql: str) -> Mapping[str, NeededBars]:
+    def _needed(self, tree: Tree) -> Mapping[str, NeededBars]:
         return {}
 
 
