@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from marketpipe.shared_kernel.domain.trading_date import NEW_YORK
 from tests.simulation.exchange import all_sessions
+from tests.simulation.oracle.files import official_path
 from tests.simulation.oracle.memory import Memory
 from tests.simulation.oracle.readings import Bars, Readings
 from tests.simulation.oracle.subject import Findings
@@ -71,6 +72,11 @@ def _is_equal(value: float | None, wanted: float | None) -> bool:
     if value is None or wanted is None:
         return value is wanted
     return isclose(value, wanted, rel_tol=EXACT)
+
+
+def sound_official_days(bars: Bars, memory: Memory) -> Bars:
+    """Return the official days whose file nobody has damaged: readers compare no digests, as of minute bars."""
+    return {day: rows for day, rows in bars.items() if official_path(day) not in memory.damage}
 
 
 def official(bars: Bars, said: Mapping[str, set[Row]]) -> Findings:

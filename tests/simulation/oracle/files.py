@@ -108,4 +108,9 @@ def quarantine_path(day: Day) -> str:
     return f"quarantine/{day_path(day)}"
 
 
+def official_path(day: Day) -> str:
+    """Return the path of the official days of a symbol-day's year."""
+    return f"official/symbol={day[0]}/year={day[1][:4]}.parquet"
+
+
 NO_FILES: Final = StoreFiles.of({})

@@ -134,7 +134,7 @@ class Oracle:
             yield "leftovers", integrity.leftovers(report, memory.files)
         yield "lock", versions.lock(found, self.past.locks, memory.files)
         yield "aggregate", derived.aggregate(found, wanted.buckets, memory)
-        official = found.value("official") or {}
+        official = derived.sound_official_days(found.value("official") or {}, memory)
         yield "official", derived.official(official, self._world.ledger.said_of_days)
         coverage = found.value("coverage")
         if coverage is not None and not memory.has_odd_clock:
