@@ -135,6 +135,13 @@ def test_verify_names_each_damaged_file() -> None:
         ]
 
 
+def test_a_file_is_named_with_its_folder_only_if_verify_says_that_the_files_in_it_may_be_unchecked() -> None:
+    folder = data_path(DAY).rpartition("/year=")[0]
+    for reason, found in (("a link is broken. Other files of AAA may not have been checked", 0), ("differs", 1)):
+        named = IntegrityReport(1, 1, (IntegrityProblem(folder, Damage.UNREADABLE, reason),))
+        assert len(broken(integrity.verify(named, rotted()))) == found
+
+
 def test_verify_need_not_name_a_file_of_which_nothing_was_recorded() -> None:
     memory = rotted()
     memory.proven.clear()

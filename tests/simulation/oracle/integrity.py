@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from marketpipe.storage.domain.integrity import IntegrityReport
+from marketpipe.storage.domain.integrity import IntegrityProblem, IntegrityReport
 from tests.simulation.oracle.behaviour import temporary_files
 from tests.simulation.oracle.files import StoreFiles
 from tests.simulation.oracle.memory import Memory
@@ -12,6 +12,7 @@ from tests.simulation.oracle.subject import Findings
 
 RECORDED: Final = ("data/", "aggregates/", "quarantine/", "revisions/", "official/")
 """Areas whose files have a digest on record. Of read copies only their own checksum is known."""
+UNCHECKED: Final = "may not have been checked"
 
 
 def verify(report: IntegrityReport, memory: Memory) -> Findings:
@@ -20,7 +21,7 @@ def verify(report: IntegrityReport, memory: Memory) -> Findings:
     for path, damage in sorted(memory.damage.items()):
         if damage.before is None or damage.since == damage.before or not _is_provable(path, memory):
             continue
-        if path in named or any(path.rpartition("/")[0] == name.rpartition("/")[0] for name in named):
+        if any(_names(problem, path) for problem in report.problems):
             yield None
         else:
             yield f"{path} is damaged, and verify does not name it"
@@ -31,6 +32,12 @@ def verify(report: IntegrityReport, memory: Memory) -> Findings:
             yield None
     if report.ok is bool(named):
         yield f"verify is {'ok' if report.ok else 'not ok'} with {len(named)} problems"
+
+
+def _names(problem: IntegrityProblem, path: str) -> bool:
+    """A problem names its file and those beside it. One of a folder says which file hinders it to list the others."""
+    beside = path.rpartition("/")[0] == problem.path.rpartition("/")[0]
+    return beside or (path.startswith(f"{problem.path}/") and problem.reason.endswith(UNCHECKED))
 
 
 def _is_provable(path: str, memory: Memory) -> bool:
