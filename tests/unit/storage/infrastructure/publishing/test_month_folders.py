@@ -370,3 +370,18 @@ def test_the_days_that_the_damage_of_a_month_has_cost_are_counted(store: StoreOn
 
     assert undone is not None
     assert str(undone.reason).startswith("1 day of its damaged file cannot be read")
+
+
+def test_without_records_and_version_index_nobody_knows_which_days_a_damaged_month_had(
+    store: StoreOnDisk, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.compact("AAPL")
+    path = store.layout.month(JANUARY) / MONTH_FILE
+    path.write_bytes(path.read_bytes()[:-1])
+    shutil.rmtree(store.layout.revisions)
+
+    undone = store.months.expand(JANUARY, {})
+
+    assert undone is not None
+    assert undone.reason == "which other days it had is not known (of its damaged file, 3 days can be read)"
+    assert "3 days of it became files again, which other days it had is not known" in caplog.text
