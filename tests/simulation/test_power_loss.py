@@ -219,6 +219,26 @@ def test_an_exchange_of_folders_is_kept_for_both_or_for_none() -> None:
     assert found == {tuple(zip(names, said, strict=True)) for said in ((b"new", b"old"), (b"old", b"new"))}
 
 
+def test_a_folder_that_was_exchanged_stays_in_its_place_when_the_sync_of_the_other_one_brings_how_it_was_made() -> None:
+    disk = new_disk()
+    for name in ("data", "data/month", "staged", "staged/month"):
+        disk.outside.mkdir(f"{PLACE}/{name}")
+        write(disk, f"{name}/file", name.encode())
+        sync_folder(disk, name)
+    for name in ("", "data"):
+        sync_folder(disk, name)
+    disk.outside.mkdir(f"{PLACE}/staged/new")
+    write(disk, "staged/new/file", b"new")
+    sync_folder(disk, "staged/new")
+    disk.outside.exchange(f"{PLACE}/staged/new", f"{PLACE}/data/month")
+    for name in ("data", "staged"):
+        sync_folder(disk, name)
+    disk.lose_power(Random(1))
+    files = disk.files()
+    assert files[f"{PLACE}/data/month/file"] == b"new"
+    assert files[f"{PLACE}/staged/new/file"] == b"data/month"
+
+
 def test_a_folder_that_moved_twice_has_one_place_afterwards() -> None:
     def move(disk: ModelledDisk) -> None:
         disk.outside.mkdir(f"{PLACE}/a")

@@ -42,12 +42,12 @@ class Inode:
     ``entries`` are those of a folder, None of others; ``target`` is that of a link. ``dirty`` are the parts that were
     written since the last sync, each from a byte to another one, exclusive. ``backing`` is the real file of a database,
     which has the content then. ``durable`` and ``unsynced`` are of a folder: the entries that are safe, and what was
-    done to them since.
+    done to them since. ``last_durable`` has the number of the last safe operation on a name.
     """
 
     __slots__ = (
         *("accessed", "backing", "changed", "content", "dirty", "durable", "durable_place", "entries", "group", "kept"),
-        *("mode", "modified", "names", "number", "opened", "target", "unsynced", "user"),
+        *("last_durable", "mode", "modified", "names", "number", "opened", "target", "unsynced", "user"),
     )
 
     def __init__(self, number: int, mode: int, now: int) -> None:
@@ -59,6 +59,7 @@ class Inode:
         self.names: dict[tuple[Inode, str], None] = {}
         self.entries: dict[str, Inode] | None = {} if stat.S_ISDIR(mode) else None
         self.durable: dict[str, Inode] = {}
+        self.last_durable: dict[str, int] = {}
         self.durable_place: tuple[Inode, str] | None = None
         self.unsynced: dict[int, Operation] = {}
         self.kept = Kept(b"", mode, self.user, self.group, now, now)
@@ -171,7 +172,13 @@ class Operation:
         self.number, self.words, self.changes = number, words, changes
 
     def make_durable(self) -> None:
+        """Make it safe, but for the names of which a later operation is safe already: one that went along with the sync
+        of another folder.
+        """
         for folder, name, new in self.changes:
+            if folder.last_durable.get(name, 0) > self.number:
+                continue
+            folder.last_durable[name] = self.number
             if new is None:
                 folder.durable.pop(name, None)
             else:
