@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -56,6 +58,7 @@ def heal(world: Subject) -> Healed | str:
     world.disk.space = world.disk.inodes = None
     world.disk.read_only = False
     world.skew, world.standing = 0.0, False
+    _clear_up(world)
     confirmations, heard = world.story.traits.confirmations, world.ledger.count
     symbols = [symbol.symbol for symbol in world.story.symbols]
     start = world.story.traits.start
@@ -76,6 +79,17 @@ def heal(world: Subject) -> Healed | str:
     if outcome.ended != "returned":
         return f"verify and coverage {outcome.ended}: {type(outcome.error).__name__}: {outcome.error}"
     return Healed(words, files, *outcome.value)
+
+
+def _clear_up(world: Subject) -> None:
+    """Remove the folders and links in the place of files, as ``verify`` tells people to."""
+    for path in (path for path, how in world.damaged.items() if how == "replaced"):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            mode = world.disk.outside.lstat(path).st_mode
+            if stat.S_ISDIR(mode):
+                world.disk.outside.rmdir(path)
+            elif stat.S_ISLNK(mode):
+                world.disk.outside.unlink(path)
 
 
 def _reports(pipeline: Pipeline) -> tuple[CoverageReport, IntegrityReport]:
