@@ -41,7 +41,8 @@ class TenAMinute:
             used = sum(moment // 60 == now // 60 for moment in self.moments)
             self.refused += used > self.limit
             reset = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(now // 60 + 1) * 60)}
-            return Response(429, TOO_MANY, reset) if used > self.limit else None
+            headers = {"Date": _http_date(self.clock, 0), **reset}
+            return Response(429, TOO_MANY, headers) if used > self.limit else None
 
 
 def test_ten_requests_a_minute_are_never_exceeded(tmp_path: Path) -> None:
@@ -90,7 +91,8 @@ def test_no_request_is_sent_before_the_end_of_a_pause(
 
     def fault(number: int, _: Mapping[str, str]) -> Response | None:
         moments.append(clock.monotonic())
-        return Response(status, TOO_MANY, dict(headers(clock))) if number == 0 else None
+        sent = {"Date": _http_date(clock, 0), **headers(clock)}
+        return Response(status, TOO_MANY, sent) if number == 0 else None
 
     with AlpacaLoopback(BARS, fault=fault) as loopback:
         report = ingested(tmp_path, loopback, clock=clock, **SCOPE)

@@ -190,7 +190,7 @@ def _handler(server: LoopbackServer) -> type[BaseHTTPRequestHandler]:
 
         def _send(self, response: Response) -> None:
             body, headers = self._packed(response)
-            self.send_response(response.status)
+            self.send_response_only(response.status)
             for name, value in headers.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
@@ -205,7 +205,12 @@ def _handler(server: LoopbackServer) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
         def _packed(self, response: Response) -> tuple[bytes, Mapping[str, str]]:
-            headers = {"Content-Type": "application/json", **response.headers}
+            usual = {
+                "Content-Type": "application/json",
+                "Date": self.date_time_string(),
+                "Server": self.version_string(),
+            }
+            headers = {**usual, **response.headers}
             if "gzip" not in self.headers.get("Accept-Encoding", "") or "Content-Encoding" in headers:
                 return response.body, headers
             packed = gzip.compress(response.body, FASTEST_GZIP)

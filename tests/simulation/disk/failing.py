@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+import errno
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ from attrs import frozen
 
 from marketpipe.shared_kernel.infrastructure.machine.machine import Machine
 from tests.simulation.disk.model import ModelledDisk
+from tests.support.examples import ALL
 
 CALLS: Final = frozenset(
     {
@@ -27,6 +29,7 @@ SOURCES: Final = Path(__file__).parents[3] / "src" / "marketpipe"
 DISK: Final = "shared_kernel/infrastructure/machine/disk.py"
 """Its functions call the disk for others: the place is the one that calls them."""
 STARTS: Final = count(1)
+ERRORS: Final = (errno.EIO, errno.ENOSPC, errno.EACCES)
 
 
 class Killed(BaseException):
@@ -99,6 +102,16 @@ class _Processes:
 
     def file_system_of(self, path: Path, /) -> str | None:
         return None
+
+
+def failures(calls: int, *, each_once: bool = False) -> Iterator[tuple[int, int | None]]:
+    """Yield the number of a call and its error, None for a death.
+
+    ``make test`` tries a death and one error for each call, or one of both if it is to fail ``each_once``.
+    """
+    for at in range(1, calls + 1):
+        kinds = (None, *(ERRORS if ALL else ERRORS[at % 3 :][:1]))
+        yield from product([at], kinds if ALL or not each_once else kinds[at % 2 :][:1])
 
 
 def _caller() -> tuple[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import stat
 from collections.abc import Callable, Iterator, Mapping
+from itertools import takewhile
 from random import Random
 from typing import Final
 
@@ -24,7 +25,8 @@ class ModelledDisk:
     """One disk of one machine. ``of`` gives each process its calls.
 
     ``space`` is how many bytes more it can have, ``inodes`` how many files and folders: None for no limit, 0 for a full
-    disk. ``read_only`` refuses everything that changes it.
+    disk. ``read_only`` refuses everything that changes it. ``attributes`` are the extended ones, None where there are
+    none; no power loss takes them.
     """
 
     def __init__(self, traits: DiskTraits, now_ns: Callable[[], int], seed: str) -> None:
@@ -32,6 +34,7 @@ class ModelledDisk:
         self.space: int | None = None
         self.inodes: int | None = None
         self.read_only = False
+        self.attributes: dict[Inode, dict[str, bytes]] | None = None
         self.tree = Tree(self.now())
         self._last_number, self._last_operation = self.tree.root.number, 0
         self._unsynced: dict[int, Operation] = {}
@@ -232,6 +235,9 @@ class ModelledDisk:
             change.folder.unsynced[operation.number] = operation
 
     def _make_durable(self, operation: Operation) -> None:
+        if not self.traits.ordered:  # an earlier one of another folder may still be lost, or become durable later
+            for earlier in takewhile(operation.is_later_than, self._unsynced.values()):
+                earlier.leave_to(operation)
         operation.make_durable()
         del self._unsynced[operation.number]
         for change in operation.changes:

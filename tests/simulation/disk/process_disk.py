@@ -237,18 +237,24 @@ class ProcessDisk(Descriptors):
         inode.group = inode.group if gid == -1 else gid
 
     def getxattr(self, path: AnyPath, name: str, /, *, follow_symlinks: bool = True) -> bytes:
-        raise self._without_attributes("getxattr", path, follow_symlinks)
+        found = self._attributes("getxattr", path, follow_symlinks)
+        if name not in found:
+            raise error(errno.ENODATA, path)
+        return found[name]
 
     def setxattr(self, path: AnyPath, name: str, value: bytes, /, *, follow_symlinks: bool = True) -> None:
-        raise self._without_attributes("setxattr", path, follow_symlinks)
+        self._attributes("setxattr", path, follow_symlinks)[name] = value
 
     def removexattr(self, path: AnyPath, name: str, /, *, follow_symlinks: bool = True) -> None:
-        raise self._without_attributes("removexattr", path, follow_symlinks)
+        if self._attributes("removexattr", path, follow_symlinks).pop(name, None) is None:
+            raise error(errno.ENODATA, path)
 
-    def _without_attributes(self, kind: str, path: AnyPath, follow: bool) -> OSError:
+    def _attributes(self, kind: str, path: AnyPath, follow: bool) -> dict[str, bytes]:
         with self._named(kind, path):
-            self._disk.tree.find(text_of(path), follow=follow)
-        return error(errno.ENOTSUP, path)
+            inode = self._disk.tree.find(text_of(path), follow=follow)
+        if self._disk.attributes is None:
+            raise error(errno.ENOTSUP, path)
+        return self._disk.attributes.setdefault(inode, {})
 
     # Whole files
 

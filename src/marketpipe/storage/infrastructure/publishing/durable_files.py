@@ -138,6 +138,13 @@ class DurableFiles:
             with self._recorder.recorded({path: ABSENT} if self._recorder.records(path) else {}):
                 remove(self._disk, path)
 
+    def move(self, path: Path, target: Path) -> None:
+        """Move a file or folder that cannot be kept by a second name, durably. Raises ``OSError``."""
+        with self._new_folders() as prepare:
+            self._sync(prepare(target.parent))  # before: it has one name only, and that must not be in a lost folder
+            self._disk.replace(path, target)
+            self._sync({target.parent, path.parent})
+
     def announce(self, folder: Path) -> None:
         """Show other processes that files are staged below the root of this folder, until ``close``.
 

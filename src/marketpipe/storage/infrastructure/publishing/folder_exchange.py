@@ -149,7 +149,7 @@ def _translated(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        where = error.filename or folder
+        where = folder / error.filename if isinstance(error.filename, str) else folder  # some are relative to a folder
         raise StorageError(
             f"cannot write {where}: {error.strerror}. Nothing was lost; free space or allow writing"
         ) from error

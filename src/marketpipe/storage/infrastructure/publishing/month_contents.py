@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import count, pairwise
 from pathlib import Path
@@ -16,7 +16,7 @@ from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, Sto
 from marketpipe.shared_kernel.domain.store_inventory import RecordedVersion
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, is_file, lexists, make_folders, read_bytes
+from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, is_file, lexists, read_bytes
 from marketpipe.shared_kernel.infrastructure.machine.real_disk import REAL_DISK
 from marketpipe.storage.domain.data_partition import MonthPartition, day_file, size_and_time_in
 from marketpipe.storage.domain.storage_metadata import label_in
@@ -30,7 +30,7 @@ from marketpipe.storage.infrastructure.compacted.month_file import (
 )
 from marketpipe.storage.infrastructure.compacted.parquet_end import LENGTH_AND_MAGIC, MAGIC, footer_length
 from marketpipe.storage.infrastructure.parquet_files import checked_bars, file_in, read_file, sha256
-from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles, sync_folder
+from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
 from marketpipe.storage.infrastructure.store_layout import StoreLayout, refuse_links, translating
 
 Recorded = Mapping[TradingDate, RecordedVersion]
@@ -44,7 +44,8 @@ class MonthContents:
     """The days of a month with a month file. ``file`` is the month file; None if it cannot be read at all.
 
     ``from_month`` are the days that are to be written, for the others are files already. ``set_aside`` are day files
-    that give way to a recorded version in the month file. ``keeps_month_file`` if it has what no day has from now on.
+    that give way to a recorded version in the month file; so do the ``unreadable`` ones, which can only be moved.
+    ``keeps_month_file`` if it has what no day has from now on.
     ``may_lack_days``: neither the state nor the version index knows which days were in a damaged file.
     """
 
@@ -55,6 +56,7 @@ class MonthContents:
     is_damaged: bool = False
     keeps_month_file: bool = False
     may_lack_days: bool = False
+    unreadable: Sequence[str] = ()
 
 
 def contents_of(
@@ -76,9 +78,7 @@ def contents_of(
     is_damaged = days is None
     if days is None:
         days = list(_readable_days(month, file or StoredDayFile(MONTH_FILE, b"", 0), recorded))
-    beside = {
-        name: day for name in names if DAY_NAME.fullmatch(name) and (day := _day_file(folder, name, disk)) is not None
-    }
+    beside, hidden = _day_files(folder, names, disk)
     aside, keeps = _set_aside(month, folder, [day for day in days if day.name in beside], beside, recorded)
     stay = beside.keys() - {day.name for day in aside}
     found = stay | {day.name for day in days}
@@ -88,7 +88,8 @@ def contents_of(
     has_all = bool(recorded) and {day_file(date.day.day) for date in recorded} <= {day.name for day in days}
     keeps = keeps or (is_damaged and not has_all)
     written = [day for day in days if day.name not in stay]
-    return MonthContents(file, written, aside, lost, is_damaged, keeps, is_damaged and not expected)
+    unreadable = [day.name for day in written if day.name in hidden]
+    return MonthContents(file, written, aside, lost, is_damaged, keeps, is_damaged and not expected, unreadable)
 
 
 def _set_aside(
@@ -115,11 +116,9 @@ def _set_aside(
 
 def _month_file(path: Path, disk: Disk) -> StoredDayFile | None:
     """Return a month file; None if what has its name is no file, or cannot be read. Raises ``StorageError``."""
-    with suppress(OSError):  # an error that does not come again is none: the file would be moved away
-        return _read_month_file(path, disk)
     with translating(path):
         try:
-            return _read_month_file(path, disk)
+            return _read_twice(path, disk)
         except FileNotFoundError:  # a link that leads nowhere
             return None
         except OSError as error:
@@ -128,21 +127,39 @@ def _month_file(path: Path, disk: Disk) -> StoredDayFile | None:
             raise
 
 
-def _read_month_file(path: Path, disk: Disk) -> StoredDayFile | None:
+def _day_files(folder: Path, names: Iterable[str], disk: Disk) -> tuple[dict[str, StoredDayFile], list[str]]:
+    """Return the day files of a folder, and the names of those that cannot be read. Raises ``StorageError``.
+
+    What is no file is left out, and stays in its place.
+    """
+    found, unreadable = dict[str, StoredDayFile](), list[str]()
+    for name in filter(DAY_NAME.fullmatch, names):
+        with translating(folder / name):
+            try:
+                day = _read_twice(folder / name, disk)
+            except FileNotFoundError:  # a link that leads nowhere
+                continue
+            except OSError as error:
+                if error.errno not in DAMAGES:
+                    raise
+                unreadable.append(name)
+            else:
+                found |= {} if day is None else {name: day}
+    return found, unreadable
+
+
+def _read_twice(path: Path, disk: Disk) -> StoredDayFile | None:
+    """Return a file; None for what is none. Of an error that does not come again no file has to give way."""
+    with suppress(OSError):
+        return _read(path, disk)
+    return _read(path, disk)
+
+
+def _read(path: Path, disk: Disk) -> StoredDayFile | None:
     if not stat.S_ISREG(disk.stat(path).st_mode):
         return None
     content, status = read_file(path, disk)
     return StoredDayFile(path.name, content, status.st_mtime_ns)
-
-
-def _day_file(folder: Path, name: str, disk: Disk) -> StoredDayFile | None:
-    """Return a day file; None for what is no file, which stays in its place."""
-    path = folder / name
-    try:
-        content, status = read_file(path, disk)
-        return StoredDayFile(name, content, status.st_mtime_ns)
-    except OSError:
-        return None
 
 
 def _named_days(month: MonthPartition, content: bytes) -> list[StoredDayFile] | None:
@@ -240,9 +257,7 @@ class ReplacedFiles:
         """Move what cannot be read; return where it is now. Raises ``StorageError``."""
         kept = self._place(month, path.name, None)
         try:
-            make_folders(self._disk, kept.parent)
-            self._disk.replace(path, kept)
-            sync_folder(kept.parent, self._disk)
+            self._files.move(path, kept)
         except OSError as error:
             raise StorageError(f"cannot move {path} to {kept}: {error.strerror}; move it away yourself") from error
         return kept

@@ -102,6 +102,8 @@ class MonthFolders:
             return CompactedMonth.skipped(month, reason)
         try:
             contents = self._contents(month, before, recorded) if MONTH_FILE in before else None
+            if contents is not None and contents.unreadable:
+                raise PartitionUnreadableError(f"{folder / contents.unreadable[0]} cannot be read")
             days = self._days(month, contents)
             if reason := difference(month, days, recorded):
                 raise PartitionUnreadableError(reason)
@@ -213,6 +215,9 @@ class MonthFolders:
                 self._layout.month(month) / day.name,
                 kept_at,
             )
+        for name in contents.unreadable:
+            kept_at = self._replaced_files.move(month, self._layout.month(month) / name)
+            logger.warning("%s cannot be read. It is %s now", self._layout.month(month) / name, kept_at)
         if contents.keeps_month_file and contents.file is not None:
             return self._replaced_files.copy(month, contents.file)
         return None

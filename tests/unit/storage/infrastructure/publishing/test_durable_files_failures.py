@@ -5,9 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -15,18 +14,16 @@ from typing import Final
 import pytest
 
 from marketpipe.shared_kernel.domain.errors import StorageError
-from marketpipe.shared_kernel.infrastructure.machine.disk import read_bytes
+from marketpipe.shared_kernel.infrastructure.machine.disk import lexists, read_bytes
 from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
 from marketpipe.storage.infrastructure.publishing.temporary_files import temporary_name
-from tests.simulation.disk.failing import FailingProcess, Killed, Place, places_in
+from tests.simulation.disk.failing import FailingProcess, Killed, Place, failures, places_in
 from tests.simulation.disk.model import PLACE, ModelledDisk
 from tests.simulation.traits import DiskTraits
-from tests.support.examples import ALL
 
 ROOT: Final = Path(PLACE) / "store"
 JANUARY, FEBRUARY, REVISIONS = ROOT / "AAPL" / "01", ROOT / "AAPL" / "02", ROOT / "revisions"
 NOON: Final = 1_700_000_000_000_000_000
-ERRORS: Final = (errno.EIO, errno.ENOSPC, errno.EACCES)
 ROOM: Final = "storage/infrastructure/publishing"
 FILES: Final = ("durable_files.py", "staged_files.py", "temporary_files.py")
 Files = Mapping[str, bytes]
@@ -37,6 +34,13 @@ class Writer(DurableFiles):
 
     def publishes_over(self, path: Path, content: bytes) -> bool:
         return read_bytes(self._disk, path) == content
+
+    def moves(self, path: Path, target: Path) -> None:
+        try:
+            if lexists(self._disk, path):
+                self.move(path, target)
+        except OSError as error:
+            raise StorageError(f"cannot write {error.filename}") from error
 
     def takes_the_next_temporary_name(self, folder: Path, name: str) -> None:
         taken = re.sub(r"\d+\.tmp", lambda it: f"{int(it[0][:-4]) + 1}.tmp", temporary_name(name, self._machine))
@@ -79,10 +83,14 @@ def remove(files: Writer) -> None:
     files.confirm([JANUARY / "old"])
 
 
+def move(files: Writer) -> None:
+    files.moves(JANUARY / "old", FEBRUARY / "kept" / "old")
+
+
 SCENARIOS: Final = (
     *((publish_new, True), (publish_over_old, True), (publish_over_old, False), (begin_an_index, True)),
     *((replace_an_index_with_a_second_name, True), (remove, True)),
-    (publish_where_another_file_has_the_temporary_name, True),
+    *((publish_where_another_file_has_the_temporary_name, True), (move, True)),
 )
 """Each with whether the disk has links."""
 Scenario = Callable[[Writer], None]
@@ -188,13 +196,6 @@ def test_the_scenarios_reach_each_place_that_calls_the_disk() -> None:
             world = World(has_links=has_links)
             world.goes_wrong(scenario, FailingProcess(world.living, at, errno.EEXIST, reached))
     assert {place for file in FILES for place in places_in(f"{ROOM}/{file}")} - reached == set()
-
-
-def failures(calls: int) -> Iterator[tuple[int, int | None]]:
-    """Yield the number of a call and its error, None for a death. ``make test`` tries one error for each call."""
-    for at in range(1, calls + 1):
-        yield at, None
-        yield from product([at], ERRORS if ALL else ERRORS[at % 3 :][:1])
 
 
 def assert_same(now: Files, after: Files) -> None:

@@ -168,3 +168,33 @@ def test_the_days_of_another_symbol_are_not_taken_for_those_of_the_month(month: 
     foreign = other.path(day("MSFT", "2024-01-05")).read_bytes()
 
     assert names(month.found(foreign + month.content, {})) == NAMES
+
+
+class OneUnreadable(Unreadable):
+    """A disk of which one file cannot be opened for a reason."""
+
+    __slots__ = ()
+
+    def open(self, path: AnyPath, /, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        if str(path).endswith(NAMES[0]):
+            return super().open(path, flags, mode, dir_fd=dir_fd)
+        return RealDisk.open(path, flags, mode, dir_fd=dir_fd)
+
+
+def test_a_day_file_that_cannot_be_read_gives_way_to_the_day_in_the_month_file_and_to_nothing_else(
+    tmp_path: Path,
+) -> None:
+    month, alone = DamagedMonth(tmp_path / "one"), DamagedMonth(tmp_path / "other")
+    for each in (month, alone):
+        (each.folder / NAMES[0]).write_bytes(b"perhaps the latest version")
+    (alone.folder / MONTH_FILE).write_bytes(b"".join(each.content for each in alone.days[1:]))
+    (month.folder / "day=05.parquet").symlink_to("nowhere")
+    there, broken = {MONTH_FILE, NAMES[0], "day=05.parquet"}, OneUnreadable(errno.EIO)
+
+    inside = contents_of(JANUARY, month.folder, there, month.recorded, frozenset, broken)
+    outside = contents_of(JANUARY, alone.folder, there, alone.recorded, frozenset, broken)
+
+    assert (names(inside), inside.unreadable) == (NAMES, [NAMES[0]])
+    assert (names(outside), outside.unreadable) == (NAMES[1:], [])
+    with pytest.raises(StorageError, match="Too many open files"):
+        contents_of(JANUARY, month.folder, there, month.recorded, frozenset, OneUnreadable(errno.EMFILE))

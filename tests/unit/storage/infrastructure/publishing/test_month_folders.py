@@ -14,7 +14,9 @@ from marketpipe.shared_kernel.domain.store_inventory import RecordedVersion
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
-from marketpipe.shared_kernel.infrastructure.machine.real_disk import exchange_folders
+from marketpipe.shared_kernel.infrastructure.machine.disk import AnyPath
+from marketpipe.shared_kernel.infrastructure.machine.machine import Machine
+from marketpipe.shared_kernel.infrastructure.machine.real_disk import RealDisk, exchange_folders
 from marketpipe.storage.domain.compaction import Condition
 from marketpipe.storage.domain.data_partition import MonthPartition, Revision
 from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE
@@ -385,3 +387,29 @@ def test_without_records_and_version_index_nobody_knows_which_days_a_damaged_mon
     assert undone is not None
     assert undone.reason == "which other days it had is not known (of its damaged file, 3 days can be read)"
     assert "3 days of it became files again, which other days it had is not known" in caplog.text
+
+
+class Broken(RealDisk):
+    """A disk that cannot read one day file."""
+
+    def open(self, path: AnyPath, /, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        if str(path).endswith("day=02.parquet") and flags & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return RealDisk.open(path, flags, mode, dir_fd=dir_fd)
+
+
+def test_a_day_file_that_cannot_be_read_hinders_a_compaction_and_is_moved_before_the_month_becomes_day_files(
+    store: StoreOnDisk,
+) -> None:
+    recorded, before = recorded_as_stored(store.layout, JANUARY), tree(store.layout.data)
+    store.compact("AAPL")
+    store.path(day("AAPL", DATES[0])).write_bytes(b"perhaps the latest version")
+    broken = StoreOnDisk(store.root, machine=Machine(disk=Broken()))
+
+    done = broken.months.compact(JANUARY, recorded, store.identity, dry_run=False)
+    assert done is not None
+    assert (done.condition, str(done.reason).endswith("day=02.parquet cannot be read")) == (Condition.SKIPPED, True)
+    broken.months.expand(JANUARY, recorded)
+
+    assert tree(store.layout.data) == before
+    assert tree(store.layout.quarantine) == {f"{FOLDER}/day=02.parquet.1.bak": b"perhaps the latest version"}
