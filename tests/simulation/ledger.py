@@ -162,9 +162,14 @@ class Ledger:
         self._walk(asked).pages[asked.token] = Page(self.count, asked.token, answer, rows)
 
     def _walk(self, asked: Asked) -> Walk:
+        """Return the walk that a request belongs to. If a first page is asked for again, the pages that were sent for
+        before it was read stay: the client asks for them no second time.
+        """
         key = asked.process, asked.symbols, asked.start, asked.end, asked.timeframe
-        if key not in self._latest or (not asked.token and self._latest[key].has_ended):
-            self._latest[key] = Walk(asked)
+        former = self._latest.get(key)
+        if former is None or (not asked.token and former.has_ended):
+            kept = {} if former is None else {token: page for token, page in former.pages.items() if token}
+            self._latest[key] = Walk(asked, kept)
             self._walks.append(self._latest[key])
         return self._latest[key]
 

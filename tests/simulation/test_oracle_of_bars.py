@@ -152,6 +152,14 @@ def test_a_page_that_comes_again_leaves_the_page_that_was_sent_for_ahead_of_it()
     assert (word.rows, word.is_whole) == (tuple(WHOLE), True)
 
 
+def test_a_first_page_that_comes_again_is_followed_by_the_last_one_that_was_sent_for_ahead_of_it() -> None:
+    ledger = Ledger()
+    for said, token, next_token in (([row(1)], "", "a"), (WHOLE[1:], "a", ""), (WHOLE[:1], "", "a")):
+        _page(ledger, said, token, next_token)
+    word = ledger.words_since(0)[DAY][-1]
+    assert (word.rows, word.is_whole) == (tuple(WHOLE), True)
+
+
 def _page(ledger: Ledger, rows: list, token: str, next_token: str) -> None:
     spare = Ledger()
     tell(spare, DAY, rows, token=next_token, more=frozenset({DAY}) if next_token else frozenset())
