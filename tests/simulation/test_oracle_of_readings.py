@@ -175,6 +175,14 @@ def test_a_daily_bar_is_that_of_the_regular_session_with_its_auction() -> None:
     assert [bar[1:5] for bar in found] == [(100.0, 103.0, 99.0, 103.0)]
 
 
+def test_a_day_of_which_the_official_days_cannot_be_read_may_have_no_daily_bar_of_its_minutes() -> None:
+    memory, wanted = Memory(stored({DAY: [row(0)]})), [(DAY, "1d")]
+    nothing: dict[Any, Any] = {("bucket", DAY, "1d"): []}
+    assert len(broken(derived.aggregate(Readings(nothing), wanted, memory))) == 1
+    unread = Readings({**nothing, ("official",): StorageError("it is not a file")})
+    assert broken(derived.aggregate(unread, wanted, memory)) == []
+
+
 def test_an_official_day_was_said() -> None:
     said = {DAY[0]: {row(0)}}
     assert broken(derived.official({DAY: [row(0)]}, said)) == []

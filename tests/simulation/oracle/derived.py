@@ -27,10 +27,15 @@ def aggregate(found: Readings, wanted: Sequence[tuple[Day, str]], memory: Memory
     """Bars of a timeframe are those that a slow reference makes of the stored minutes."""
     for day, timeframe in wanted:
         loaded, minutes = found.value("bucket", day, timeframe), memory.files.rows(day)
-        if loaded is None or not minutes or (timeframe == "1d" and (found.value("official") or {}).get(day)):
-            continue  # a daily bar is the official one where there is one
+        if loaded is None or not minutes or (timeframe == "1d" and _may_be_official(found, day)):
+            continue
         wrong = _first_difference(loaded, made_of(minutes, timeframe))
         yield None if wrong is None else f"{timeframe} of {day[0]} {day[1]}: {wrong}"
+
+
+def _may_be_official(found: Readings, day: Day) -> bool:
+    """A daily bar is the official one where there is one; which days have one is not known if they cannot be read."""
+    return found.error("official") is not None or bool((found.value("official") or {}).get(day))
 
 
 def made_of(minutes: Sequence[Row], timeframe: str) -> list[Row]:
