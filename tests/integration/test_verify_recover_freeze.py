@@ -11,6 +11,7 @@ from attrs import evolve
 
 from marketpipe.config import StoreConfig
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.domain.dataset_lock import DatasetLock
 from marketpipe.storage.domain.integrity import Damage
 from marketpipe.store import Store
@@ -176,6 +177,20 @@ def test_a_store_without_bars_outside_the_regular_sessions_is_a_regular_one(tmp_
     made.forget()
     with pipeline(settings, made) as store:
         assert store.ingest().planned == 0
+
+
+@pytest.mark.parametrize("session", ["regular", "extended"])
+def test_a_store_of_official_days_alone_ingests_any_session_when_it_is_recovered(tmp_path: Path, session: str) -> None:
+    made = ScriptedProvider({}, official={"AAPL": {TUESDAY: bar(str(TradingDate.parse(TUESDAY).midnight))}})
+    settings = config(tmp_path, ["AAPL"], TUESDAY, TUESDAY, session=session, official_path=tmp_path / "official")
+    with pipeline(settings, made) as store:
+        store.ingest()
+    with pipeline(settings, made) as store:
+        assert store.recover(force=True).official_days == 1
+    made.bars = {"AAPL": {TUESDAY: minutes(TUESDAY)}}
+    with pipeline(settings, made) as store:
+        assert store.ingest(retry_suspect=True).failures == {}
+        assert len(store.load(["AAPL"], TUESDAY, TUESDAY)) == len(minutes(TUESDAY))
 
 
 def test_what_was_stored_before_its_session_was_final_is_partial(tmp_path: Path) -> None:

@@ -149,8 +149,10 @@ class StateRecoverer:
             if found:
                 self._record(state, found, counts)
                 counts.symbols.append(symbol)
-        has_days_alone = not counts.symbols  # whatever minutes may come: the hours of none of them are left out
-        kind = SessionKind.EXTENDED if counts.extended or has_days_alone else SessionKind.REGULAR
+        # Of imported days alone, minutes may come later, and the hours of none of them are left out. An ingestion of
+        # the extended session can widen a regular store; one of the regular session is refused in an extended store.
+        imported_days_alone = identity.is_imported and not counts.symbols
+        kind = SessionKind.EXTENDED if counts.extended or imported_days_alone else SessionKind.REGULAR
         if kind is SessionKind.EXTENDED:
             for symbol in counts.symbols:
                 self._widen(state, symbol)
