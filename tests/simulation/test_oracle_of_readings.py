@@ -22,10 +22,11 @@ from tests.simulation.seen_by_hand import DAY, EVENING, broken, row, seen, step,
 WHOLE = [row(0), row(15), row(30)]
 NEXT_DAY = (DAY[0], "2024-03-06")
 MORNING = EVENING.plus(timedelta(hours=9))
+LATER = versions.Span(MORNING.epoch_micros, MORNING.epoch_micros)
 
 
 def reading(days: dict[Any, Any]) -> versions.Reading:
-    return versions.Reading(EVENING, str(EVENING), {day: tuple(rows) for day, rows in days.items()})
+    return versions.Reading(EVENING, EVENING, {day: tuple(rows) for day, rows in days.items()})
 
 
 def loaded(days: dict[Any, Any]) -> Readings:
@@ -58,18 +59,18 @@ def test_a_sound_store_is_read_without_an_error_and_a_damaged_one_may_refuse() -
     assert broken(versions.as_of(found, [reading({DAY: WHOLE})], memory)) == []
 
 
-def test_readings_are_remembered_until_a_clock_jumps_or_somebody_drops_the_symbol() -> None:
+def test_readings_are_remembered_until_somebody_drops_the_symbol_or_copies_the_store() -> None:
     for step_after, left in ((step("verify"), 1), (step("drop"), 0), (step("copied", "happened"), 0)):
         past, files = versions.Past(), stored({DAY: WHOLE})
         past.remember(seen(step(), Ledger(), NO_FILES, files), EVENING, EVENING)
-        past.begins(seen(evolve(step_after, began=MORNING), Ledger(), files, files), 1)
+        past.begins(seen(evolve(step_after, began=MORNING), Ledger(), files, files), 1, LATER)
         assert len(past.readings) == left
 
 
 def test_a_moment_at_which_the_next_step_began_is_not_read() -> None:
     past, files = versions.Past(), stored({DAY: WHOLE})
     past.remember(seen(step(), Ledger(), NO_FILES, files), EVENING, EVENING)
-    past.begins(seen(step("verify"), Ledger(), files, files), 1)
+    past.begins(seen(step("verify"), Ledger(), files, files), 1, LATER)
     assert past.readings == []
 
 
@@ -77,8 +78,34 @@ def test_a_power_loss_makes_the_days_uncertain_whose_versions_were_not_reported(
     past, files = versions.Past(), stored({DAY: WHOLE, NEXT_DAY: []})
     memory = Memory(files, possible={DAY: [None, tuple(WHOLE)], NEXT_DAY: [()]})
     past.remember(seen(step(), Ledger(), NO_FILES, files), EVENING, EVENING)
-    past.begins(seen(evolve(step("power loss", "happened"), began=MORNING), Ledger(), files, files, memory), 1)
+    past.begins(seen(evolve(step("power loss", "happened"), began=MORNING), Ledger(), files, files, memory), 1, LATER)
     assert past.readings[0].forgotten == {DAY}
+
+
+def past_with_a_day_written(hours: float, ended: str = "returned") -> versions.Past:
+    """Return readings of evening and morning; in between a day is written, by a clock so far from the evening."""
+    past, before, now = versions.Past(), stored({NEXT_DAY: []}), stored({DAY: WHOLE, NEXT_DAY: []})
+    past.remember(seen(step(), Ledger(), NO_FILES, before), EVENING, EVENING)
+    at = EVENING.plus(timedelta(hours=hours)).epoch_micros
+    memory = Memory(before, has_odd_clock=True)
+    update = evolve(step("update", ended), began=EVENING.plus(timedelta(hours=1)))
+    past.begins(seen(update, Ledger(), before, now, memory), 1, versions.Span(at, at))
+    past.remember(seen(step("load"), Ledger(), now, now), MORNING, MORNING)
+    return past
+
+
+def test_under_an_odd_clock_only_the_moments_are_uncertain_that_it_may_have_dated_otherwise() -> None:
+    for hours, forgotten in ((1, [set(), set()]), (-1, [{DAY}, set()]), (48, [set(), {DAY}])):
+        assert [reading.forgotten for reading in past_with_a_day_written(hours).readings] == forgotten
+    assert [reading.forgotten for reading in past_with_a_day_written(1, "killed").readings] == [{DAY}, {DAY}]
+
+
+def test_the_moments_of_a_step_are_those_of_all_clocks_that_its_processes_had() -> None:
+    plain = evolve(step(), over=MORNING)
+    jumped = evolve(plain, happened=("kill at GET 1", "clock -3600 at open 2", "clock 86400 at open 3"))
+    assert versions.Span.of(plain, 0.0) == (EVENING.epoch_micros, MORNING.epoch_micros)
+    assert versions.Span.of(plain, -5.0, 7.0) == (EVENING.epoch_micros - 5e6, MORNING.epoch_micros + 7e6)
+    assert versions.Span.of(jumped, 0.0) == (EVENING.epoch_micros - 3600e6, MORNING.epoch_micros + 82_800e6)
 
 
 def frozen(files: StoreFiles) -> versions.Frozen:

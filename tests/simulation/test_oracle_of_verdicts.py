@@ -12,6 +12,7 @@ from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.domain.integrity import Damage, IntegrityProblem, IntegrityReport
+from tests.simulation.exchange import all_sessions
 from tests.simulation.ledger import Ledger
 from tests.simulation.oracle import healing, verdicts
 from tests.simulation.oracle.files import NO_FILES, StoreFiles, data_path
@@ -85,20 +86,60 @@ def test_an_empty_day_whose_official_day_has_volume_is_a_loss() -> None:
     assert broken(verdicts.ok_over_a_loss(judged, {}, "extended")) == []
 
 
+OTHERS = [f"2024-{day}" for day in ("02-27", "02-28", "02-29", "03-01", "03-04", "03-06", "03-07", "03-08", "03-18")]
+OTHERS += [f"2024-03-{day}" for day in range(11, 16)]
+
+
+def losses(odd: verdicts.Judged, others: Sequence[Row], *official: Row | None, session: str = "extended") -> list[str]:
+    """Judge a day among 14 others. ``official`` is that of the others, then that of the day, if it is another."""
+    days = [*(_complete((DAY[0], date), moved(others, date)) for date in OTHERS), odd]
+    found = {each.day: [day] for each in days if (day := official[-1 if each is odd else 0])}
+    return broken(verdicts.ok_over_a_loss(days, found, session))
+
+
+def moved(rows: Sequence[Row], date: str) -> list[Row]:
+    later = all_sessions()[date].opens.epoch_micros - all_sessions()[DAY[1]].opens.epoch_micros
+    return [(at + later, *rest) for at, *rest in rows]  # type: ignore[misc]
+
+
+def official_day(volume: float, close: float = 100.0) -> Row:
+    return (0, close, close, close, close, volume, 1, 1.0)
+
+
 def test_half_a_day_among_whole_ones_is_a_loss() -> None:
-    days = [f"2024-03-{day:02d}" for day in (4, *range(6, 9), *range(11, 16), *range(18, 23))]
-    whole = [_complete((DAY[0], date), WHOLE) for date in days]
-    half, official = _complete(DAY, WHOLE[:1]), {}
-    for each in (*whole, half):
-        official[each.day] = [(*row(0)[:5], 1500.0, 1, 1.0)]
-    assert broken(verdicts.ok_over_a_loss(whole, official, "extended")) == []
-    assert broken(verdicts.ok_over_a_loss([*whole, half], official, "extended")) == [
+    busy = [(*each[:5], 5_000.0, 1, 1.0) for each in WHOLE]
+    day = official_day(15_000.0)
+    assert losses(_complete(DAY, busy), busy, day) == []
+    assert losses(_complete(DAY, busy[:1]), busy, day) == [
         "AAA 2024-03-05 is complete with 33% of its official volume; 14 others have all"
     ]
-    assert broken(verdicts.ok_over_a_loss([*whole, half], official, "regular")) == []
+    assert losses(_complete(DAY, busy[:1]), busy, day, session="regular") == []
+    assert losses(_complete(DAY, busy[:1]), busy[:1], day) == []
 
 
-def _complete(day: Day, rows: list[Row]) -> verdicts.Judged:
+def test_another_close_than_the_official_one_is_a_loss_if_all_others_agree() -> None:
+    day, other = official_day(1_500.0), official_day(1_500.0, 103.0)
+    assert losses(_complete(DAY, WHOLE), WHOLE, day) == []
+    assert losses(_complete(DAY, WHOLE), WHOLE, other, session="regular") == []
+    assert losses(_complete(DAY, WHOLE), WHOLE, day, other, session="regular") == [
+        "AAA 2024-03-05 is complete, its close is 2.9% off the official one; 14 others agree"
+    ]
+
+
+def test_an_hour_without_bars_of_a_dense_symbol_is_a_loss_unless_the_official_volume_refutes_it() -> None:
+    dense = [row(minute) for minute in range(390)]
+    hole = _complete(DAY, dense[:200] + dense[270:])
+    assert losses(hole, dense, None) == [
+        "AAA 2024-03-05 is complete without a bar in 70 minutes; 14 sessions around have all"
+    ]
+    volume = 500.0 * 390
+    assert losses(hole, dense, official_day(volume), session="regular") == losses(hole, dense, None)
+    assert losses(hole, dense, official_day(volume), official_day(volume - 35_000.0)) == []
+    assert losses(_complete(DAY, dense[:200] + dense[230:]), dense, None) == []
+    assert losses(_complete(DAY, WHOLE), dense, None) == []
+
+
+def _complete(day: Day, rows: Sequence[Row]) -> verdicts.Judged:
     (each,) = covered(Verdict.COMPLETE, day).days()
     return verdicts.Judged(day, each, (), tuple(rows), frozenset())
 

@@ -69,6 +69,12 @@ class Seen:
     def drops(self) -> bool:
         return any(kind.startswith("drop") for kind in self.kinds())
 
+    def went_well(self) -> bool:
+        """Return whether all of its commands came to their end, and nothing went wrong in them."""
+        return not self.kinds() & HARMFUL and all(
+            each.ended in ("returned", "happened") and not each.happened for each in self.outcome.all()
+        )
+
     def changed_days(self) -> list[Day]:
         """Return the symbol-days whose bytes differ from those before the step."""
         both = self.before.days.keys() | self.now.days.keys()
@@ -88,7 +94,8 @@ class Memory:
     or damage happened; ``is_provider_well``: the wire has done nothing wrong so far. ``doubted`` are the symbol-days,
     or symbols with a month, of which a file was ever damaged. ``proven`` are the paths of files whose bytes are on
     record for certain; ``is_fresh``: all aggregates were made of the minutes that are stored. ``reported`` are the days
-    that a command reported complete, and of which nothing was said since.
+    that a command reported complete, and of which nothing was said since. ``has_odd_clock``: a clock of the machine was
+    wrong at any time; ``has_odd_date``: the provider stated a wrong time, by which a clock that is ahead seems right.
     """
 
     files: StoreFiles = NO_FILES
@@ -101,6 +108,7 @@ class Memory:
     is_machine_well: bool = True
     is_provider_well: bool = True
     has_odd_clock: bool = False
+    has_odd_date: bool = False
     proven: set[str] = field(factory=set)
     is_fresh: bool = False
     was_complete: dict[Day, bytes | None] = field(factory=dict)
@@ -136,8 +144,9 @@ class Memory:
             is_ill = each.step.kind in HARMFUL or each.ended in ("killed", "stuck")
             self.is_machine_well &= not is_ill and all(kind in (*HARMLESS_FAULTS, "clock") for kind in kinds)
             self.is_provider_well &= "wire" not in kinds
-            is_odd = "clock" in kinds or any(text.startswith("wire date") for text in each.happened)
-            self.has_odd_clock |= each.step.kind == "clock" or is_odd
+            self.has_odd_date |= any(text.startswith("wire date") for text in each.happened)
+            self.has_odd_clock |= each.step.kind == "clock" or "clock" in kinds
+        self.has_odd_clock |= self.has_odd_date
 
     def take_over(self, seen: Seen, heard: int) -> None:
         """Remember what a step has left, after the checks."""
@@ -158,11 +167,11 @@ class Memory:
 
     def _note_reported(self, seen: Seen, reported: Mapping[Day, set[DayOutcome]]) -> None:
         kinds = seen.kinds()
-        if self.has_odd_clock or "copied" in kinds or any(kind.startswith(("drop", "recover")) for kind in kinds):
+        if self.has_odd_date or "copied" in kinds or any(kind.startswith(("drop", "recover")) for kind in kinds):
             self.reported.clear()
         self.reported -= {*seen.changed_days(), *seen.words}
         for day, outcomes in reported.items():
-            if outcomes == {DayOutcome.COMPLETE} and not seen.outcome.beside and not self.has_odd_clock:
+            if outcomes == {DayOutcome.COMPLETE} and not seen.outcome.beside and not self.has_odd_date:
                 self.reported.add(day)
 
     def _note_proven(self, seen: Seen) -> None:
@@ -170,9 +179,7 @@ class Memory:
         kinds, changed = seen.kinds(), seen.changed_paths()
         if kinds & DAMAGES:
             return
-        went_well = not kinds & HARMFUL and all(
-            each.ended in ("returned", "happened") and not each.happened for each in seen.outcome.all()
-        )
+        went_well = seen.went_well()
         if went_well:
             self.proven.update(changed)
         else:

@@ -31,6 +31,7 @@ class Oracle:
         self._world, self.memory, self.past = world, Memory(), versions.Past()
         self.memory.has_odd_clock = world.story.traits.skew != 0.0
         self._requests: list[int] = []
+        self._skew = world.skew
 
     def check(self, outcome: Outcome, depth: Literal["step", "day"]) -> list[str]:
         """Return what is wrong after a step, as sentences that begin with the name of their check.
@@ -51,12 +52,15 @@ class Oracle:
         traits = world.story.traits
         seen = Seen(outcome, memory.files, StoreFiles.on(world.disk), words, memory, traits.session)
         memory.note_damage(seen)
-        self.past.begins(seen, traits.disk.step_ns)
+        self.past.begins(seen, traits.disk.step_ns, versions.Span.of(outcome, self._skew, world.skew))
+        self._skew = world.skew
         found = self._carried_out(self._of_a_step(seen))
         memory.take_over(seen, world.ledger.count)
-        now = world.clock.now()
-        self.past.remember(seen, now, now.plus(timedelta(seconds=world.skew)))
+        self.past.remember(seen, world.clock.now(), self._now_of_the_machine())
         return found
+
+    def _now_of_the_machine(self) -> Timestamp:
+        return self._world.clock.now().plus(timedelta(seconds=self._world.skew))
 
     def _of_a_step(self, seen: Seen) -> Iterator[Named]:
         ledger, limit = self._world.ledger, self._world.story.traits.requests_per_minute
@@ -116,7 +120,7 @@ class Oracle:
             tuple(sorted({symbol for symbol, _ in ever})),
             min(dates, default=traits.start),
             max(dates, default=traits.start),
-            tuple(reading.as_of for reading in moments),
+            tuple(str(reading.as_of) for reading in moments),
             tuple((day, timeframe) for day in chosen for timeframe in timeframes),
             tuple(frozen.lock for frozen in self.past.locks),
         )
@@ -126,8 +130,8 @@ class Oracle:
         return self.memory.is_fresh and not any(path.startswith(areas) for path in self.memory.ever_damaged)
 
     def _of_a_day(self, wanted: Wanted, found: Readings) -> Iterator[Named]:
-        memory, traits, now = self.memory, self._world.story.traits, self._world.clock.now()
-        past = [reading for reading in self.past.readings if reading.as_of in wanted.moments]
+        memory, traits = self.memory, self._world.story.traits
+        past = [reading for reading in self.past.readings if str(reading.as_of) in wanted.moments]
         yield "as of", versions.as_of(found, past, memory)
         if (report := found.value("verify")) is not None:
             yield "verify", integrity.verify(report, memory)
@@ -137,7 +141,8 @@ class Oracle:
         official = derived.sound_official_days(found.value("official") or {}, memory)
         yield "official", derived.official(official, self._world.ledger.said_of_days)
         coverage = found.value("coverage")
-        if coverage is not None and not memory.has_odd_clock:
+        if coverage is not None and not memory.has_odd_date:
+            now = min(self._world.clock.now(), self._now_of_the_machine())
             judged = list(verdicts.judged(coverage, memory, now))
             yield "verdict", verdicts.verdict(judged, traits.session, traits.confirmations)
             for each in judged:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from itertools import pairwise
 from typing import Final
 
 from attrs import frozen
@@ -27,10 +28,20 @@ CHANGED: Final = "the exchange's official day has changed"
 """So its minutes are requested again."""
 WORTH_A_BAR: Final = 1000.0
 """Shares of an official day that cannot all be trades that make no bar."""
-USUAL: Final = (0.98, 1.02)
+USUAL: Final = (0.999, 1.001)
 """Volume of the minutes of extended hours by that of the official day."""
-LOST: Final = 0.6
+LOST: Final = 0.95
 FEWEST_NEIGHBOURS: Final = 12
+MOST_OTHERS: Final = 0.9
+"""So many of the days that are compared are usual: then all others differ from them."""
+EQUAL: Final = 1e-4
+OTHER_PRICE: Final = 0.02
+LONG: Final = 60
+"""Minutes of a silence that is no chance in a symbol that has a bar in ``DENSE`` of its minutes."""
+DENSE: Final = 0.9
+AROUND: Final = 10
+"""Sessions before and after that are whole."""
+A_MINUTE: Final = 60_000_000
 
 
 @frozen
@@ -45,7 +56,10 @@ class Judged:
 
 
 def judged(report: CoverageReport, memory: Memory, now: Timestamp) -> Iterator[Judged]:
-    """Yield the verdicts on sessions that are final, of days that nobody has damaged."""
+    """Yield the verdicts on sessions that are final ``now``, of days that nobody has damaged.
+
+    ``now`` is true, or earlier: by a clock that is behind, a session ends later.
+    """
     latest = now.plus(-SETTLED_AFTER)
     for each in report.days():
         day = str(each.symbol_day.symbol), str(each.symbol_day.trading_date)
@@ -105,31 +119,93 @@ def still_complete(days: Sequence[Judged], memory: Memory) -> Findings:
 
 
 def ok_over_a_loss(days: Sequence[Judged], official: Bars, session: str) -> Findings:
-    """No session without bars counts as right if its stored official day has volume; no half one if it has all."""
-    by_symbol = dict[str, list[tuple[Judged, float]]]()
+    """No session without bars counts as right if its stored official day has volume; nor one that has less volume or
+    another close than that, though the others of its symbol agree; nor one that lacks an hour of a dense symbol.
+    """
+    by_symbol = dict[str, list[Judged]]()
     for each in days:
-        volume = official[each.day][0][5] if official.get(each.day) else None
-        if volume is None:
-            continue
-        if each.verdict.verdict in WITHOUT_BARS:
-            is_lost = volume >= WORTH_A_BAR
-            what = (
-                f"{each.day[0]} {each.day[1]} is {each.verdict.verdict}, and its official day has {volume:,.0f} shares"
-            )
-            yield what if is_lost else None
-        elif each.verdict.verdict is Verdict.COMPLETE and each.rows and volume >= WORTH_A_BAR:
-            by_symbol.setdefault(each.day[0], []).append((each, sum(row[5] or 0.0 for row in each.rows) / volume))
-    if session == "extended":
-        for found in by_symbol.values():
-            yield from _half(found)
+        day = _official_of(each, official)
+        if each.verdict.verdict in WITHOUT_BARS and day is not None:
+            what = f"{_named(each)} is {each.verdict.verdict}, and its official day has {day[5]:,.0f} shares"
+            yield what if (day[5] or 0.0) >= WORTH_A_BAR else None
+        elif each.verdict.verdict is Verdict.COMPLETE and each.rows:
+            by_symbol.setdefault(each.day[0], []).append(each)
+    for found in by_symbol.values():
+        known = ((each, _official_of(each, official)) for each in found)
+        compared = [(each, day) for each, day in known if day is not None and (day[5] or 0.0) >= WORTH_A_BAR]
+        yield from _half(compared) if session == "extended" else ()
+        yield from _other_close(compared)
+        yield from _hour_without_bars(found, official)
 
 
-def _half(found: Sequence[tuple[Judged, float]]) -> Findings:
-    usual = sum(USUAL[0] <= ratio <= USUAL[1] for _, ratio in found)
-    if usual < FEWEST_NEIGHBOURS:
+def _official_of(each: Judged, official: Bars) -> Row | None:
+    return official[each.day][0] if official.get(each.day) else None
+
+
+def _named(each: Judged) -> str:
+    return " ".join(each.day)
+
+
+def _half(found: Sequence[tuple[Judged, Row]]) -> Findings:
+    ratios = [(each, sum(row[5] or 0.0 for row in each.rows or ()) / (day[5] or 1.0)) for each, day in found]
+    usual = sum(USUAL[0] <= ratio <= USUAL[1] for _, ratio in ratios)
+    if not _are_enough(usual, len(found)):
         return
-    for each, ratio in found:
-        what = (
-            f"{each.day[0]} {each.day[1]} is complete with {ratio:.0%} of its official volume; {usual} others have all"
-        )
-        yield what if ratio < LOST else None
+    for (each, ratio), (_, day) in zip(ratios, found, strict=True):
+        what = f"{_named(each)} is complete with {ratio:.0%} of its official volume; {usual} others have all"
+        is_lost = ratio < LOST and (1 - ratio) * (day[5] or 0.0) >= WORTH_A_BAR
+        yield what if is_lost else None
+
+
+def _are_enough(usual: int, count: int) -> bool:
+    return usual >= FEWEST_NEIGHBOURS and usual > MOST_OTHERS * count
+
+
+def _other_close(found: Sequence[tuple[Judged, Row]]) -> Findings:
+    closes = [(each, _close_of(each), day[4]) for each, day in found]
+    differences = [(each, abs(close / wanted - 1)) for each, close, wanted in closes if close and wanted]
+    usual = sum(difference < EQUAL for _, difference in differences)
+    if not _are_enough(usual, len(differences)):
+        return
+    for each, difference in differences:
+        what = f"{_named(each)} is complete, its close is {difference:.1%} off the official one; {usual} others agree"
+        yield what if difference > OTHER_PRICE else None
+
+
+def _close_of(each: Judged) -> float | None:
+    """Return the price of the closing auction, or of the last bar before it; None if there is no such bar."""
+    session = all_sessions()[each.day[1]]
+    opens, closes = session.opens.epoch_micros, session.closes.epoch_micros
+    rows = each.rows or ()
+    auction = next((row[1] for row in rows if row[0] == closes), None)
+    return auction or next((row[4] for row in reversed(rows) if opens <= row[0] < closes), None)
+
+
+def _hour_without_bars(found: Sequence[Judged], official: Bars) -> Findings:
+    """An official day whose volume the minutes have shows that trading was halted."""
+    by_date = {each.day[1]: _silence(each) for each in found}
+    dates = [*all_sessions()]
+    for each in found:
+        longest, day = by_date[each.day[1]], _official_of(each, official)
+        if (
+            longest is None
+            or longest < LONG
+            or (day is not None and sum(row[5] or 0.0 for row in each.rows or ()) > LOST * (day[5] or 0))
+        ):
+            continue
+        position = dates.index(each.day[1])
+        around = [*dates[max(0, position - AROUND) : position], *dates[position + 1 : position + 1 + AROUND]]
+        others = [by_date[date] for date in around if date in by_date]
+        whole = sum(other is not None and other < LONG for other in others)
+        what = f"{_named(each)} is complete without a bar in {longest} minutes; {whole} sessions around have all"
+        yield what if FEWEST_NEIGHBOURS <= whole == len(others) else None
+
+
+def _silence(each: Judged) -> int | None:
+    """Return how many minutes of the session, one after another, have no bar; None if it is sparse besides."""
+    session = all_sessions()[each.day[1]]
+    opens, closes = session.opens.epoch_micros, session.closes.epoch_micros
+    times = [row[0] for row in each.rows or () if opens <= row[0] < closes]
+    gaps = [(after - before) // A_MINUTE - 1 for before, after in pairwise([opens - A_MINUTE, *times, closes])]
+    longest = max(gaps)
+    return longest if len(times) >= DENSE * ((closes - opens) // A_MINUTE - longest) else None

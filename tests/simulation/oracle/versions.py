@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from math import inf
+from typing import NamedTuple
 
 from attrs import define, field, frozen
 
@@ -12,6 +14,7 @@ from tests.simulation.oracle.files import StoreFiles, data_path, month_path
 from tests.simulation.oracle.memory import Memory, Rows, Seen
 from tests.simulation.oracle.readings import Bars, Readings
 from tests.simulation.oracle.subject import Findings
+from tests.simulation.outcome import Outcome
 from tests.simulation.rows import Day
 
 BEGINNING = Timestamp.from_epoch_micros(0)
@@ -20,12 +23,32 @@ COARSEST_STEP_NS = 1_000
 """A disk with a coarser clock may lose the moment of a version with its line of the index in a power loss."""
 
 
+class Span(NamedTuple):
+    """The earliest and the latest moment of a step by the clocks of its processes, in microseconds since 1970."""
+
+    first: float
+    last: float
+
+    @classmethod
+    def of(cls, outcome: Outcome, *skews: float) -> Span:
+        """``skews``: by how many seconds the clock of the machine was ahead before the step and after it."""
+        jumps = [0.0]
+        for each in outcome.all():
+            at = 0.0
+            for text in each.happened:
+                kind, detail, *_ = text.split(" ")
+                at += float(detail) if kind == "clock" else 0.0
+                jumps.append(at)
+        first, last = min(skews) + min(jumps), max(skews) + max(jumps)
+        return cls(outcome.began.epoch_micros + first * 1e6, outcome.over.epoch_micros + last * 1e6)
+
+
 @frozen
 class Reading:
     """What was stored at a quiet moment: ``at`` is the true one, ``as_of`` the same by the clock of the machine."""
 
     at: Timestamp
-    as_of: str
+    as_of: Timestamp
     days: Mapping[Day, Rows] = field(repr=False)
     forgotten: set[Day] = field(factory=set, repr=False)
     """Days of which it is not certain any more what readers saw then."""
@@ -51,51 +74,69 @@ def _others(files: StoreFiles) -> dict[str, bytes]:
 
 @define
 class Past:
-    """The readings and locks of a story."""
+    """The readings and locks of a story.
+
+    ``dated`` has the latest moment that the version of a day may be known since, by the clock that wrote it: a clock
+    that is right again is earlier than one that was ahead, and its readers do not see that version.
+    """
 
     readings: list[Reading] = field(factory=list)
     locks: list[Frozen] = field(factory=list)
+    dated: dict[Day, float] = field(factory=dict)
 
-    def begins(self, seen: Seen, step_ns: int) -> None:
+    def begins(self, seen: Seen, step_ns: int, span: Span) -> None:
         """Forget what the step that has just ended makes uncertain."""
         memory, kinds = seen.memory, seen.kinds()
         if self.readings and self.readings[-1].at >= seen.outcome.began:
             self.readings.pop()
-        if memory.has_odd_clock or seen.drops() or "copied" in kinds:
+        of_records = "power loss" in kinds or any(kind.startswith("recover") for kind in kinds)
+        if seen.drops() or "copied" in kinds or (memory.has_odd_clock and of_records):
             self.readings.clear()
         elif "power loss" in kinds:
             if step_ns > COARSEST_STEP_NS or step_ns == 0:
                 self.readings.clear()
             self._forget(day for day, versions in memory.possible.items() if len(versions) > 1)
+        self._date(seen.changed_days(), span if seen.went_well() or not memory.has_odd_clock else NEVER)
 
-    def _forget(self, days: Iterable[Day]) -> None:
+    def _forget(self, days: Iterable[Day], since: float = -inf) -> None:
         unsure = set(days)
         for reading in self.readings:
-            reading.forgotten.update(unsure)
+            if reading.as_of.epoch_micros >= since:
+                reading.forgotten.update(unsure)
+
+    def _date(self, days: Iterable[Day], span: Span) -> None:
+        """A version that was written by a clock that is behind is known since moments at which readers saw another."""
+        self._forget(changed := list(days), span.first)
+        for day in changed:
+            self.dated[day] = max(self.dated.get(day, -inf), span.last)
 
     def remember(self, seen: Seen, at: Timestamp, as_of: Timestamp) -> None:
-        if not seen.memory.has_odd_clock:
-            self.readings.append(Reading(at, str(as_of), {day: seen.now.rows(day) for day in seen.now.days}))
-            if len(self.readings) > MOST_READINGS:
-                del self.readings[len(self.readings) // 2 - 1]
+        unseen = {day for day, since in self.dated.items() if since > as_of.epoch_micros}
+        self.readings.append(Reading(at, as_of, {day: seen.now.rows(day) for day in seen.now.days}, unseen))
+        if len(self.readings) > MOST_READINGS:
+            del self.readings[len(self.readings) // 2 - 1]
         for each in seen.outcome.all():
             if each.ended == "returned" and isinstance(each.value, DatasetLock) and not seen.outcome.beside:
                 self.locks = [*self.locks[-1:], Frozen.of(each.value, seen.now)]
 
 
+NEVER = Span(-inf, inf)
+"""In the place of the moments of a step after which nobody can tell what is known since when."""
+
+
 def as_of(found: Readings, past: list[Reading], memory: Memory) -> Findings:
     """What ``load`` gives as of a moment is what was stored then; without a moment, what is stored now."""
     is_sound = not memory.damage and memory.is_machine_well
-    now = Reading(BEGINNING, "now", {day: memory.files.rows(day) for day in memory.files.days})
-    for name, reading in ((("bars",), now), *((("as of", each.as_of), each) for each in past)):
-        error = found.error(*name)
+    now = Reading(BEGINNING, BEGINNING, {day: memory.files.rows(day) for day in memory.files.days})
+    for name, reading in ((("bars",), now), *((("as of", str(each.as_of)), each) for each in past)):
+        error, moment = found.error(*name), "now" if reading is now else str(reading.as_of)
         if error is not None and is_sound and reading.days:
-            yield f"load as of {reading.as_of} raised {type(error).__name__}: {error}"
+            yield f"load as of {moment} raised {type(error).__name__}: {error}"
         elif (bars := found.value(*name)) is not None:
-            yield from _compared(reading, bars, memory)
+            yield from _compared(reading, moment, bars, memory)
 
 
-def _compared(reading: Reading, bars: Bars, memory: Memory) -> Findings:
+def _compared(reading: Reading, moment: str, bars: Bars, memory: Memory) -> Findings:
     for day in sorted(reading.days.keys() | bars.keys()):
         if day in reading.forgotten or memory.was_damaged(day):
             continue
@@ -104,7 +145,7 @@ def _compared(reading: Reading, bars: Bars, memory: Memory) -> Findings:
             yield None
         else:
             how = "other values" if len(loaded) == len(wanted) else f"{len(loaded)} bars"
-            yield f"as of {reading.as_of} {day[0]} {day[1]} had {len(wanted)} bars, and load gives {how}"
+            yield f"as of {moment} {day[0]} {day[1]} had {len(wanted)} bars, and load gives {how}"
 
 
 def lock(found: Readings, frozen: list[Frozen], files: StoreFiles) -> Findings:
