@@ -332,22 +332,3 @@ def carry_out(disk: ModelledDisk, kind: str, one: str, other: str) -> None:
             disk.outside.close(fd)
     except (FileNotFoundError, FileExistsError):
         return
-
-
-def test_an_earlier_change_of_the_same_names_that_becomes_durable_later_does_not_undo_a_later_one() -> None:
-    """The folder that takes another one's place was made in a folder that is synced last."""
-
-    def exchange(disk: ModelledDisk) -> None:
-        for folder in ("data", "staging", "data/month"):
-            disk.outside.mkdir(f"{PLACE}/{folder}")
-        write(disk, "data/month/day")
-        disk.sync_all()
-        disk.outside.mkdir(f"{PLACE}/staging/month")
-        write(disk, "staging/month/days")
-        sync_folder(disk, "staging/month")
-        disk.outside.exchange(f"{PLACE}/staging/month", f"{PLACE}/data/month")
-        for folder in ("data", "staging"):
-            sync_folder(disk, folder)
-
-    assert contents(exchange, "data/month/days") == {CONTENT}
-    assert contents(exchange, "staging/month/day") == {CONTENT}

@@ -171,15 +171,6 @@ class Operation:
     def __init__(self, number: int, words: str, changes: tuple[Change, ...]) -> None:
         self.number, self.words, self.changes = number, words, changes
 
-    def is_later_than(self, other: Operation) -> bool:
-        return self.number > other.number
-
-    def leave_to(self, later: Operation) -> None:
-        """Forget what a later operation has done to the same names and folders: it becomes durable before this one."""
-        names = {(folder, name) for folder, name, _ in later.changes}
-        folders = {new for _, _, new in later.changes if new is not None and new.entries is not None}
-        self.changes = tuple(change for change in self.changes if change[:2] not in names and change.new not in folders)
-
     def make_durable(self) -> None:
         """Make it safe, but for the names of which a later operation is safe already: one that went along with the sync
         of another folder.

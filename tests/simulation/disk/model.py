@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from itertools import takewhile
 from random import Random
 from typing import Final
 
@@ -235,9 +234,6 @@ class ModelledDisk:
             change.folder.unsynced[operation.number] = operation
 
     def _make_durable(self, operation: Operation) -> None:
-        if not self.traits.ordered:  # an earlier one of another folder may still be lost, or become durable later
-            for earlier in takewhile(operation.is_later_than, self._unsynced.values()):
-                earlier.leave_to(operation)
         operation.make_durable()
         del self._unsynced[operation.number]
         for change in operation.changes:

@@ -26,6 +26,8 @@ WITHOUT_BARS: Final = (Verdict.EMPTY, Verdict.UNLISTED)
 OF_FILES: Final = (Suspicion.ALTERED, Suspicion.UNRECORDED, Suspicion.UNREADABLE)
 CHANGED: Final = "the exchange's official day has changed"
 """So its minutes are requested again."""
+DATED_AHEAD: Final = "by a clock that was ahead"
+"""So they are too."""
 WORTH_A_BAR: Final = 1000.0
 """Shares of an official day that cannot all be trades that make no bar."""
 USUAL: Final = (0.999, 1.001)
@@ -112,7 +114,8 @@ def still_complete(days: Sequence[Judged], memory: Memory) -> Findings:
     """What a command reported complete stays so, whatever happens, while nobody says anything else of it."""
     for each in days:
         found = each.verdict.finding
-        if each.day in memory.reported and not (found.detail or "").startswith(CHANGED):
+        is_to_be_asked = (found.detail or "").startswith(CHANGED) or DATED_AHEAD in (found.detail or "")
+        if each.day in memory.reported and not is_to_be_asked:
             is_lost = found.verdict in (Verdict.MISSING, Verdict.PARTIAL) or found.suspicion in OF_FILES
             what = f"{' '.join(each.day)} was reported complete, and is {found.verdict}: {found.detail}"
             yield what if is_lost else None
