@@ -12,9 +12,11 @@ from typing import Any, Final, TypeVar
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from tests.simulation.drawn_changes import drawn_change, drawn_listing
 from tests.simulation.drawn_faults import ASKING, FaultRates, drawn_faults
+from tests.simulation.drawn_scenes import drawn_scene
 from tests.simulation.exchange import all_sessions
 from tests.simulation.story import Fault, Step, Story, SymbolTraits
 from tests.simulation.traits import DiskTraits, Traits
+from tests.simulation.usual_calls import FIRST
 
 T = TypeVar("T")
 CALM_DAYS: Final = 3
@@ -132,8 +134,10 @@ class _Drawing:
         """How many commands a day has besides its update, on average."""
         self._changes = weighted(random, {0.0: 1.0, 0.3: 2.0, 0.7: 1.0})
         self._events = 0.0 if self._rates.is_calm else weighted(random, {0.0: 1.0, 0.15: 2.0, 0.4: 1.0})
+        self._scenes = 0.0 if self._rates.is_calm else weighted(random, {0.0: 2.0, 0.12: 1.0})
         self._beside = weighted(random, {0.0: 2.0, 0.1: 2.0, 0.4: 1.0})
         self._standing = list[str]()
+        self._has_asked = True
         self._at = Timestamp.parse(traits.begins)
 
     def steps_until(self, steps: int) -> list[Step]:
@@ -176,16 +180,23 @@ class _Drawing:
         if self._random.random() < 0.1:
             self._at = Timestamp.parse(f"{self._dates[day]}T15:{self._random.randrange(60):02d}:00Z")
             drawn.append(self._command(self._random.choice(("ingest", "update", "load", "coverage")), day))
-        self._at = self._evening(day)
+        self._at, self._has_asked = self._evening(day), False
         drawn += self._ends()
         drawn += self._changes_of(day)
         commands = [weighted(self._random, COMMANDS) for _ in range(self._count(self._busy))]
         commands.insert(0 if self._random.random() < 0.6 else len(commands), "update")
         for command in commands:
             drawn += self._command_with_sequel(command, day)
+        if self._random.random() < self._scenes:
+            names, recent = [symbol.symbol for symbol in self._symbols], self._recent(day)
+            parts = drawn_scene(self._random, names, recent)
+            drawn += [self._step(part.kind, part.what, part.faults) for part in parts]
         if self._random.random() < self._events:
             drawn += self._event(day)
         return drawn
+
+    def _recent(self, day: int) -> list[str]:
+        return self._dates[max(self._first - 4, day - 5) : day + 1]
 
     def _count(self, mean: float) -> int:
         return int(mean) + (self._random.random() < mean - int(mean))
@@ -202,30 +213,38 @@ class _Drawing:
     def _changes_of(self, day: int) -> list[Step]:
         drawn = list[Step]()
         if self._random.random() < self._changes:
-            recent = self._dates[max(self._first - 4, day - 5) : day + 1]
             names = [symbol.symbol for symbol in self._symbols]
             coming, later = self._dates[day + 1 : day + 13], [str(self._evening(day + more)) for more in (1, 2, 4)]
-            kind, what = drawn_change(self._random, names, recent, coming, later)
+            kind, what = drawn_change(self._random, names, self._recent(day), coming, later)
             drawn.append(self._step(kind, what))
         return drawn
 
     def _command_with_sequel(self, kind: str, day: int) -> list[Step]:
-        """Return a command; after one that is killed, sometimes power is lost, and sometimes somebody looks at once."""
+        """Return a command; after one that is killed, sometimes power is lost, and sometimes somebody looks at once.
+
+        Power is also lost when an update has only just ended: what it has reported must be durable.
+        """
         step = self._command(kind, day)
         if not any(fault.kind == "kill" for each in step.all() for fault in each.faults):
-            return [step]
+            is_lost = kind in FIRST and self._random.random() < self._events / 3
+            return [step, self._step("power loss", {})] if is_lost else [step]
         sequel = [self._step("power loss", {})] if self._random.random() < 0.5 else []
         if self._random.random() < 0.5:
             sequel.append(self._command(self._random.choice(("verify", "load", "update", "coverage")), day))
         return [step, *sequel]
 
     def _command(self, kind: str, day: int) -> Step:
-        faults = drawn_faults(self._random, self._rates, kind)
+        faults = self._faults(kind)
+        self._has_asked |= kind in FIRST
         beside = list[Step]()
         while self._random.random() < self._beside and len(beside) < 2:
             other = weighted(self._random, COMMANDS)
-            beside.append(self._step(other, self._what(other, day), drawn_faults(self._random, self._rates, other)))
+            beside.append(self._step(other, self._what(other, day), self._faults(other)))
         return self._step(kind, self._what(kind, day), faults, beside)
+
+    def _faults(self, kind: str) -> tuple[Fault, ...]:
+        is_first, symbols = not self._has_asked, len(self._symbols)
+        return drawn_faults(self._random, self._rates, kind, is_first=is_first, symbols=symbols)
 
     def _what(self, kind: str, day: int) -> dict[str, Any]:
         """Return what a command names: those that go through the whole store, the last sessions of long stories."""

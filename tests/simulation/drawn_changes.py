@@ -48,7 +48,8 @@ def drawn_change(
         del what["symbol"]
     if kind == "bars of another":
         what["of"] = random.choice([name for name in names if name != what["symbol"]])
-    if kind in MAY_LAST and (kind == "bars withheld" or random.random() < 0.4):
+    is_withheld = kind == "bars withheld" or what.get("official", False)  # shows only if it goes on
+    if kind in MAY_LAST and (is_withheld or random.random() < 0.4):
         what["last"] = random.choice((recent[-1], coming[2], coming[6], coming[11]))
     if kind != "split" and random.random() < 0.4:
         what["until"] = random.choice(later)

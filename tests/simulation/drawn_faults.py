@@ -9,158 +9,11 @@ from typing import Final
 from attrs import frozen
 
 from tests.simulation.story import Fault
+from tests.simulation.usual_calls import Counted, Usual, usual_calls
 from tests.simulation.wire_faults import EXAMPLES
 
 ASKING: Final = frozenset(["ingest", "ingest retry", "update", "audit", "audit adopt", "get"])
 """Commands that ask the provider."""
-Counted = Mapping[str, int]
-OF_UPDATES: Final[Counted] = {
-    "open": 47,
-    "stat": 150,
-    "lstat": 54,
-    "scandir": 60,
-    "listdir": 18,
-    "opened": 21,
-    "read": 6,
-    "fstat": 36,
-    "write": 8,
-    "fsync": 13,
-    "replace": 7,
-    "begin_to_store": 6,
-    "utime": 6,
-    "mkdir": 12,
-    "unlink": 1,
-    "flock": 24,
-    "pread": 8,
-    "pwrite": 9,
-    "sql BEGIN": 14,
-    "sql COMMIT": 14,
-    "sql COMMITTED": 14,
-    "sql INSERT": 12,
-    "sql UPDATE": 8,
-    "sql DELETE": 7,
-    "sql SELECT": 53,
-    "GET": 4,
-}
-OF_REPEATS: Final[Counted] = {
-    "open": 15,
-    "stat": 60,
-    "lstat": 15,
-    "scandir": 30,
-    "listdir": 9,
-    "opened": 8,
-    "fstat": 8,
-    "write": 2,
-    "fsync": 2,
-    "replace": 2,
-    "begin_to_store": 2,
-    "utime": 2,
-    "mkdir": 2,
-    "unlink": 1,
-    "flock": 4,
-    "sql BEGIN": 5,
-    "sql COMMIT": 5,
-    "sql COMMITTED": 5,
-    "sql INSERT": 4,
-    "sql UPDATE": 3,
-    "sql SELECT": 27,
-    "GET": 2,
-}
-OF_REMOVALS: Final[Counted] = {
-    "open": 62,
-    "stat": 84,
-    "lstat": 120,
-    "scandir": 51,
-    "listdir": 28,
-    "read": 28,
-    "write": 14,
-    "fsync": 20,
-    "replace": 14,
-    "begin_to_store": 14,
-    "utime": 13,
-    "link": 13,
-    "rmdir": 7,
-    "unlink": 17,
-    "flock": 9,
-    "mkdir": 6,
-    "sql BEGIN": 14,
-    "sql COMMIT": 14,
-    "sql COMMITTED": 14,
-    "sql INSERT": 14,
-    "sql DELETE": 15,
-    "sql SELECT": 12,
-}
-OF_RECOVERIES: Final[Counted] = {
-    "open": 22,
-    "stat": 27,
-    "lstat": 74,
-    "scandir": 31,
-    "listdir": 57,
-    "opened": 16,
-    "read": 11,
-    "replace": 1,
-    "flock": 4,
-    "mkdir": 2,
-    "unlink": 1,
-    "sql BEGIN": 5,
-    "sql COMMIT": 5,
-    "sql COMMITTED": 5,
-    "sql INSERT": 4,
-    "sql UPDATE": 3,
-    "sql SELECT": 11,
-}
-OF_MAINTENANCE: Final[Counted] = {
-    "open": 5,
-    "stat": 25,
-    "lstat": 8,
-    "scandir": 9,
-    "listdir": 20,
-    "opened": 3,
-    "write": 1,
-    "fsync": 2,
-    "replace": 1,
-    "mkdir": 2,
-    "flock": 3,
-    "sql BEGIN": 3,
-    "sql COMMIT": 3,
-    "sql COMMITTED": 3,
-    "sql INSERT": 3,
-    "sql SELECT": 8,
-}
-OF_CHECKS: Final[Counted] = {
-    "open": 15,
-    "stat": 20,
-    "lstat": 60,
-    "scandir": 12,
-    "listdir": 30,
-    "read": 12,
-    "fstat": 20,
-    "mkdir": 1,
-    "sql BEGIN": 1,
-    "sql COMMIT": 1,
-    "sql COMMITTED": 1,
-    "sql SELECT": 30,
-}
-OF_LOADS: Final[Counted] = {
-    "open": 12,
-    "stat": 25,
-    "lstat": 18,
-    "scandir": 2,
-    "listdir": 1,
-    "opened": 6,
-    "fstat": 4,
-    "close": 5,
-}
-USUAL: Final[Mapping[str, Counted]] = {
-    "update": OF_UPDATES,
-    **dict.fromkeys(("ingest", "ingest retry", "audit", "audit adopt", "get"), OF_REPEATS),
-    "drop": OF_REMOVALS,
-    **dict.fromkeys(("recover", "recover force"), OF_RECOVERIES),
-    **dict.fromkeys(("aggregate", "compact", "expand"), OF_MAINTENANCE),
-    **dict.fromkeys(("verify", "verify lock", "freeze", "coverage", "status", "plan"), OF_CHECKS),
-    **dict.fromkeys(("load", "load as of", "load aggregate", "load official", "validate"), OF_LOADS),
-}
-"""How many calls of a name a command usually makes, measured in worlds in which nothing goes wrong."""
 KINDS: Final[Mapping[str, float]] = {
     "kill": 5,
     "stop": 1,
@@ -174,12 +27,15 @@ KINDS: Final[Mapping[str, float]] = {
     "errno:EROFS": 0.3,
 }
 """What goes wrong besides the wire, and how often."""
+NEVER: Final = Usual(0, 0)
 ON_THE_WIRE: Final = 0.45
 """Of the faults of commands that ask the provider."""
 MAY_FAIL: Final = (
     *("open", "write", "fsync", "replace", "mkdir", "utime", "unlink", "link", "begin_to_store"),
     *("scandir", "listdir", "stat", "lstat", "opened", "read"),
 )
+DEEP: Final = 0.15
+"""So many faults are at a late call, which about half of such commands make."""
 KILLED_AT: Final[Mapping[str, float]] = {
     "replace": 4,
     "fsync": 3,
@@ -213,28 +69,29 @@ class FaultRates:
         return cls(random.choice((0.05, 0.2, 0.4)), is_calm=False)
 
 
-def drawn_faults(random: Random, rates: FaultRates, command: str) -> tuple[Fault, ...]:
-    """Return the faults of a command: nearly always none or one."""
-    faults = list[Fault]()
+def drawn_faults(
+    random: Random, rates: FaultRates, command: str, *, is_first: bool = False, symbols: int = 1
+) -> tuple[Fault, ...]:
+    """Return the faults of a command: nearly always none or one. The others tell how many calls it makes."""
+    faults, usual = list[Fault](), usual_calls(command, is_first=is_first, symbols=symbols)
     while random.random() < rates.of_commands and len(faults) < 3:
-        faults += _drawn(random, command)
+        faults += _drawn(random, command, usual)
     return tuple(faults)
 
 
-def _on_the_wire(random: Random, command: str) -> list[Fault]:
+def _on_the_wire(random: Random, usual: Counted) -> list[Fault]:
     """Return one fault, or sometimes others with it: a page that fails is worse if pages are small, or by time."""
-    faults, usual = list[Fault](), USUAL[command]["GET"]
+    faults = list[Fault]()
     while not faults or random.random() < 0.25:
-        nth = random.randint(len(faults) + 1, len(faults) + usual) if random.random() < 0.6 else len(faults) + 1
-        faults.append(Fault("wire", "GET", nth, random.choice(EXAMPLES)))
+        nth = _nth(random, usual["GET"]) if random.random() < 0.6 else 1
+        faults.append(Fault("wire", "GET", len(faults) + nth, random.choice(EXAMPLES)))
     return faults
 
 
-def _drawn(random: Random, command: str) -> list[Fault]:
-    if command in ASKING and random.random() < ON_THE_WIRE:
-        return _on_the_wire(random, command)
-    usual = USUAL[command]
-    kinds = [kind for kind in KINDS if "commit" not in kind or "sql COMMIT" in usual]
+def _drawn(random: Random, command: str, usual: Counted) -> list[Fault]:
+    if command in ASKING and "GET" in usual and random.random() < ON_THE_WIRE:
+        return _on_the_wire(random, usual)
+    kinds = [kind for kind in KINDS if "commit" not in kind or usual.get("sql COMMIT", NEVER).sure]
     kind = random.choices(kinds, [KINDS[kind] for kind in kinds])[0]
     call = _call(random, kind, usual)
     detail = ""
@@ -242,13 +99,17 @@ def _drawn(random: Random, command: str) -> list[Fault]:
         detail = str(random.choice((5, 90, 700, 2_000)))
     elif kind == "clock":
         detail = str(random.choice((-86_400, -3_600, -5, 60, 3_600, 86_400)))
-    return [Fault(kind, call, random.randint(1, usual[call]), detail)]
+    return [Fault(kind, call, _nth(random, usual[call]), detail)]
 
 
-def _call(random: Random, kind: str, usual: Mapping[str, int]) -> str:
+def _nth(random: Random, usual: Usual) -> int:
+    return random.randint(1, usual.deep if random.random() < DEEP or not usual.sure else usual.sure)
+
+
+def _call(random: Random, kind: str, usual: Counted) -> str:
     if kind in ("lost commit", "repeated commit"):
         return "sql COMMIT"
-    if kind.startswith("errno"):
-        return random.choice([name for name in MAY_FAIL if name in usual])
-    names = [name for name in KILLED_AT if name in usual]
-    return random.choices(names, [KILLED_AT[name] for name in names])[0]
+    wanted = dict.fromkeys(MAY_FAIL, 1.0) if kind.startswith("errno") else KILLED_AT
+    is_deep = random.random() < DEEP
+    names = [name for name in wanted if name in usual and (is_deep or usual[name].sure)]
+    return random.choices(names, [wanted[name] for name in names])[0]
