@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import cycle, pairwise
+from itertools import cycle, islice, pairwise
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,8 @@ from marketpipe.integration.infrastructure.rate_limiter import FileRateLimit, In
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.testing import FakeClock
+from tests.simulation.disk.model import PLACE
+from tests.simulation.modelled_states import processes_without_a_state
 
 MILLISECOND = 0.001
 Windows = Sequence[RateWindow]
@@ -44,8 +46,17 @@ def _in_a_file(folder: Path, windows: Windows, clock: Clock) -> tuple[RateLimitB
     return FileRateLimit(folder / "rate-limit", windows, clock), FileRateLimit(folder / "rate-limit", windows, clock)
 
 
+def _simulated(_: Path, windows: Windows, clock: Clock) -> tuple[RateLimitBackend, RateLimitBackend]:
+    """Return the handles of two processes of a modelled machine."""
+    path, machines = Path(PLACE) / "state" / "rate-limit", processes_without_a_state()
+    one, other = (FileRateLimit(path, windows, clock, machine) for machine in islice(machines, 2))
+    return one, other
+
+
 SUBJECTS = pytest.mark.parametrize(
-    "subject", [Subject("in memory", _in_memory), Subject("in a file", _in_a_file)], ids=str
+    "subject",
+    [Subject("in memory", _in_memory), Subject("in a file", _in_a_file), Subject("simulated", _simulated)],
+    ids=str,
 )
 
 

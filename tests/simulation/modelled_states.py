@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from attrs import define, evolve, field
 
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
+from marketpipe.shared_kernel.infrastructure.machine.disk import Disk
 from marketpipe.shared_kernel.infrastructure.machine.machine import Machine
 from tests.simulation.databases import ModelledDatabases
 from tests.simulation.disk.failing import FailingProcess
@@ -30,7 +32,7 @@ class _Unscheduled(FailingProcess):
 class _OneAtATime:
     """A disk that real threads use: the model is made for one at a time."""
 
-    def __init__(self, disk: object, lock: threading.RLock) -> None:
+    def __init__(self, disk: Disk, lock: threading.RLock) -> None:
         self._disk, self._lock = disk, lock
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
@@ -39,6 +41,26 @@ class _OneAtATime:
                 return getattr(self._disk, name)(*values, **options)
 
         return call
+
+    def flock(self, fd: int, operation: int, /) -> None:
+        """Wait without the model: others have to release theirs meanwhile."""
+        while True:
+            try:
+                with self._lock:
+                    return self._disk.flock(fd, operation | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if operation & fcntl.LOCK_NB:
+                    raise
+            time.sleep(0.001)
+
+
+def processes_without_a_state() -> Iterator[Machine]:
+    """Yield the machines of processes that share one modelled disk."""
+    disk, lock, living = ModelledDisk(DiskTraits(), time.time_ns, "1"), threading.RLock(), dict[int, int]()
+    while True:
+        machine = _Unscheduled(living).machine(disk)
+        shared: Any = _OneAtATime(machine.disk, lock)
+        yield evolve(machine, disk=shared)
 
 
 @define(eq=False)
