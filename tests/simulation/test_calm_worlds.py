@@ -16,10 +16,14 @@ KEPT = ("update", "ingest", "verify", "coverage", "load", "load as of", "load of
 def calm(seed: int, feed: str) -> Story:
     """Return the story of a seed without faults, events, changes and commands that run beside others.
 
-    Each day begins with its update: before it, a session is missing.
+    Each day begins with its update, of all symbols: before it, a session is missing.
     """
     story = drawn(seed, 20)
-    steps = [evolve(step, faults=(), beside=()) for step in story.steps if step.kind in KEPT and step.at[11:13] < "06"]
+    steps = [
+        evolve(step, faults=(), beside=(), what={} if step.kind == "update" else step.what)
+        for step in story.steps
+        if step.kind in KEPT and step.at[11:13] < "06"
+    ]
     steps.sort(key=lambda step: (step.at[:10], step.kind != "update"))
     return evolve(story, steps=tuple(steps), traits=evolve(story.traits, skew=0.0, feed=feed))
 
