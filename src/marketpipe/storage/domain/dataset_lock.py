@@ -24,6 +24,8 @@ from marketpipe.storage.domain.integrity import CheckedFile, Damage, IntegrityPr
 
 FROZEN: Final = (StoreArea.DATA, StoreArea.AGGREGATES, StoreArea.OFFICIAL)
 """The areas that a backtest reads."""
+GIVEN: Final = (StoreArea.DATA, StoreArea.OFFICIAL)
+"""The areas of bars that were not made from others."""
 
 BEGINNING: Final = "marketpipe lock "
 DATASET: Final = ("provider", "feed", "adjustment")
@@ -133,13 +135,13 @@ class DatasetLock:
     def pins_absence_of(self, path: str) -> bool:
         """Return whether a file that is not in this lock would change what was frozen.
 
-        Aggregates of a timeframe of which nothing was frozen do not: they are made from frozen minutes. Official days
-        do, for daily bars come from them; a lock of version 1 may be older than they are.
+        Aggregates of a timeframe of which nothing was frozen do not: they are made from frozen minutes. Minutes and
+        official days do, for all bars come from them; a lock of version 1 may be older than official days are.
         """
         place, pinned = LockedPlace.of(path), self._pinned
         if place is None or pinned is None or not pinned.has(place):
             return False
-        return place.folder in self._folders or (place.folder == StoreArea.OFFICIAL and self.scope is not None)
+        return place.folder in self._folders or (place.folder in GIVEN and self.scope is not None)
 
     @cached_property
     def _places(self) -> list[LockedPlace]:

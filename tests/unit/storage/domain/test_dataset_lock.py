@@ -149,6 +149,15 @@ def test_absence_is_pinned_between_the_frozen_dates(lock: DatasetLock, path: str
     assert lock.pins_absence_of(path) is is_pinned
 
 
+def test_a_lock_of_official_days_alone_pins_the_absence_of_minutes() -> None:
+    official = LockedFile("official/symbol=AAPL/year=2024.parquet", 1, "ef" * 32)
+    lock = evolve(SCOPED, files=[official])
+
+    assert lock.pins_absence_of("data/symbol=AAPL/year=2024/month=03/day=15.parquet")
+    assert not lock.pins_absence_of("data/symbol=AAPL/year=2024/month=03/day=18.parquet")
+    assert not lock.pins_absence_of("aggregates/timeframe=1h/symbol=AAPL/year=2024/month=02.parquet")
+
+
 def test_a_lock_without_a_scope_pins_what_lies_between_its_own_dates() -> None:
     later = LockedFile(ONE.path.replace("month=01", "month=04"), 1, "ef" * 32)
     month = LockedFile("aggregates/timeframe=1h/symbol=AAPL/year=2024/month=02.parquet", 1, "ef" * 32)
