@@ -32,7 +32,7 @@ def _rot(world: World, step: Step) -> str:
 
 def _file_lost(world: World, step: Step) -> str:
     path = _chosen_file(world, step)
-    if path is None:
+    if path is None or world.disk.read_only:
         return "nothing could be removed"
     world.disk.outside.unlink(path)
     world.damaged[path] = "removed"
@@ -42,7 +42,7 @@ def _file_lost(world: World, step: Step) -> str:
 def _something_else(world: World, step: Step) -> str:
     """Put a folder, or a link that leads out of the store, in the place of a file."""
     path = _chosen_file(world, step)
-    if path is None:
+    if path is None or world.disk.read_only:
         return "nothing could be replaced"
     world.disk.outside.unlink(path)
     if step.what.get("by") == "link":

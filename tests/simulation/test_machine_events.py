@@ -79,6 +79,13 @@ def test_nothing_happens_to_files_that_are_not_there(world: FakeWorld, kind: str
     assert world.damaged == {}
 
 
+@pytest.mark.parametrize("kind", ["file lost", "something else"])
+def test_nobody_takes_a_file_away_from_a_disk_that_is_read_only(world: FakeWorld, kind: str) -> None:
+    world.happens("disk read-only")
+    assert world.happens(kind, area="data").startswith("nothing could be")
+    assert (world.damaged, DAY in world.disk.files()) == ({}, True)
+
+
 def test_the_disk_is_full_then_free_and_read_only_then_writable(world: FakeWorld) -> None:
     world.happens("disk full", bytes=100)
     assert world.disk.space == 100
