@@ -41,6 +41,8 @@ from marketpipe.storage.infrastructure.store_layout import StoreLayout, names_in
 
 OF_THE_FILE: Final = {*DAMAGES, errno.EINVAL, errno.EISDIR}
 """Errors that are of one file; what is no file is among them."""
+HIDDEN: Final = frozenset({errno.EACCES, errno.EPERM, errno.EIO})
+"""Errors of a file that somebody may be able to read another time."""
 BEGINNING: Final = Timestamp.from_epoch_micros(0)
 MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -201,7 +203,8 @@ class VersionIndex:
 class StoredVersion:
     """A day file as it was found. ``bars`` has the columns of a file.
 
-    If the file is not what belongs there, ``bars`` is empty and ``damage`` is the reason.
+    If the file is not what belongs there, ``bars`` is empty and ``damage`` is the reason. ``is_hidden``: its bytes
+    cannot be read, and may be whole.
     """
 
     mark: VersionMark
@@ -209,6 +212,7 @@ class StoredVersion:
     content: bytes = field(repr=False)
     bars: pa.Table = field(factory=FILE_SCHEMA.empty_table, repr=False)
     damage: str | None = None
+    is_hidden: bool = False
 
     @property
     def digest(self) -> str:
@@ -232,7 +236,8 @@ def find_stored(path: Path, expected: Callable[[], Mapping[str, str]], disk: Dis
     except OSError as error:
         if error.errno not in OF_THE_FILE:
             raise unreadable(path, error) from error
-        return StoredVersion(NO_MARK, BEGINNING, b"", damage=f"{path} cannot be read: {error.strerror}")
+        damage, is_hidden = f"{path} cannot be read: {error.strerror}", error.errno in HIDDEN
+        return StoredVersion(NO_MARK, BEGINNING, b"", damage=damage, is_hidden=is_hidden)
     if found is None:
         return None
     content, modified_ns = found

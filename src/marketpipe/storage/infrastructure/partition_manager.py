@@ -12,23 +12,28 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from attrs import define, field, frozen
+from attrs import define, field
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError
-from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars, DayFigures, SymbolDaySlice
+from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, RecordedVersion, VersionRegister
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay, dates_by_symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Clock, Timestamp
-from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT_PAST, NOON, TradedMinutes
+from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT_PAST
 from marketpipe.shared_kernel.events import StoredSymbolDay
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, SCHEMA_VERSION
 from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
-from marketpipe.shared_kernel.infrastructure.machine.disk import Disk
 from marketpipe.storage.domain.data_partition import MonthPartition, Revision
 from marketpipe.storage.domain.storage_metadata import StorageMetadata, identity_in
 from marketpipe.storage.infrastructure.aggregates.doubted_files import doubt_files_of
+from marketpipe.storage.infrastructure.arrived_days import (
+    Arrived,
+    ArrivedDays,
+    DayBars,
+    covers_regular_hours,
+    rejected_after,
+)
 from marketpipe.storage.infrastructure.compacted.index_lines import first_index_lines, index_lines
 from marketpipe.storage.infrastructure.day_versions import (
     KnownMoments,
@@ -36,27 +41,21 @@ from marketpipe.storage.infrastructure.day_versions import (
     NewVersion,
     StoredVersion,
     VersionIndex,
-    are_in_order,
     file_mark,
     find_stored,
     have_same_time,
-    in_order,
-    joined_rejections,
     merge_bars,
 )
 from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
 from marketpipe.storage.infrastructure.parquet_files import (
-    Int64s,
     ParquetWriter,
     read_metadata,
-    read_rows,
     sha256,
     times_of,
-    traded_minutes,
-    traded_minutes_of,
     versioned,
 )
 from marketpipe.storage.infrastructure.publishing.durable_files import NOT_ALLOWED, DurableFiles, FileGroup
+from marketpipe.storage.infrastructure.publishing.month_contents import ReplacedFiles
 from marketpipe.storage.infrastructure.publishing.symbol_day_locks import SymbolDayLocks
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
@@ -83,11 +82,11 @@ class PartitionManager:
         months: Callable[[], MonthFolders],
     ) -> None:
         """``register`` has what was recorded of the stored files. ``months`` is called for a month that is one file."""
-        self._calculator, self._months = calculator, months
+        self._days, self._months = ArrivedDays(calculator, layout.bars), months
         self._layout, self._identity, self._writer, self._files = layout, identity, writer, files
         self._clock, self._register, self._index = clock, register, VersionIndex(layout)
         self._locks, self._refused = SymbolDayLocks(layout.machine.threads), dict[str, OSError]()
-        self._identity_checked = False
+        self._replaced, self._identity_checked = ReplacedFiles(layout, files), False
 
     def store(self, accepted: ColumnarBars, rejected: ColumnarBars) -> tuple[StoredSymbolDay, ...]:
         """See ``BarStore.store``. All days are published together, which takes the fewest syncs.
@@ -96,7 +95,7 @@ class PartitionManager:
         """
         with self._locks.locked(part.symbol_day for part in accepted.slices):
             self._check_identity()
-            arrived = self._arrived(accepted, rejected)
+            arrived = self._days.of(accepted, rejected)
             stored, errors, attempts = dict[SymbolDay, StoredSymbolDay](), dict[SymbolDay, StorageError](), [arrived]
             for items in attempts:
                 try:
@@ -121,6 +120,7 @@ class PartitionManager:
             former = {version.path: revision for version in versions if (revision := version.revision)}
             for version in versions:
                 self._expand_month(version.symbol_day, write)
+            self._keep_hidden(versions)
             self._files.keep({path: self._layout.revision(revision) for path, revision in former.items()})
             with self._files.group() as group:
                 for version in versions:
@@ -136,7 +136,7 @@ class PartitionManager:
         stored = self._find_stored(day, path, write, moments)
         return NewVersion(day, path, write.months, content, sha256(content), write.now, stored, recorded, moments)
 
-    def _new_files(self, items: Sequence[_Arrived], write: _Write) -> Iterator[FileToAdd]:
+    def _new_files(self, items: Sequence[Arrived], write: _Write) -> Iterator[FileToAdd]:
         """Yield the files to write, as ``FileGroup.add`` takes them; note the rest in ``write``."""
         quarantined = self._layout.rejected_files([item.day for item in items])
         for item in items:
@@ -150,7 +150,7 @@ class PartitionManager:
                 yield version.path, version.content, modified_ns, version.taken_times
         for item in items:
             old = self._own(quarantined.get(item.day))
-            rows = _rejected_after(item, old, self._layout.disk)
+            rows = rejected_after(item, old, self._layout.disk)
             if rows is not None:
                 content = self._writer.encode(rows, self._metadata(item.day))
                 yield self._layout.rejected(item.day), content, None, ()
@@ -177,7 +177,7 @@ class PartitionManager:
                     raise StorageError(f"{quarantined} is of {found}; this store is of {self._identity}: move it away")
         return quarantined
 
-    def _new_version(self, item: _Arrived, write: _Write) -> NewVersion | None:
+    def _new_version(self, item: Arrived, write: _Write) -> NewVersion | None:
         """Merge the bars with those that are stored; None if no bars are to be stored."""
         part, day, recorded = item.part, item.day, write.recorded.get(item.day)
         moments = write.moments_from(self._index)
@@ -221,6 +221,7 @@ class PartitionManager:
         neither is ever asked for. The other way round it could lose a version.
         """
         former = {version.path: revision for version in write.changed if (revision := version.revision)}
+        self._keep_hidden(write.changed)
         self._files.keep({path: self._layout.revision(revision) for path, revision in former.items()})
         lines = dict[Symbol, list[NewVersion]]()
         for version in self._not_indexed(write):
@@ -229,6 +230,13 @@ class PartitionManager:
         for symbol, versions in lines.items():
             known = ((each.symbol_day.trading_date, each.known_since, each.digest) for each in versions)
             self._append_lines(symbol, index_lines(known), group)
+
+    def _keep_hidden(self, versions: Iterable[NewVersion]) -> None:
+        """Of a file that cannot be read nobody knows which version it is, but it may be whole: it stays at hand."""
+        for version in versions:
+            if version.stored is not None and version.stored.is_hidden:
+                kept_at = self._replaced.keep(MonthPartition.of(version.symbol_day), version.path)
+                logger.warning("%s. It is %s now, for you to look at or to remove", version.stored.damage, kept_at)
 
     def _doubt_made_of_rot(self, write: _Write) -> None:
         """What was made of the rotted bytes has the fingerprint of the healed ones.
@@ -278,37 +286,13 @@ class PartitionManager:
         since = {each.symbol_day: each.known_since for each in [*write.changed, *write.unchanged]}
         return {day: result(known_since=since.get(day), mark=marks.get(day)) for day, result in write.results.items()}
 
-    def _arrived(self, accepted: ColumnarBars, rejected: ColumnarBars) -> list[_Arrived]:
-        """Split by symbol-day. What can be computed for many days at once is: numpy and Arrow take as long for one."""
-        bad, parts, path_of = pa.table(rejected), accepted.slices, self._layout.bars
-        bad_of = {part.symbol_day: bad.slice(part.offset, part.length) for part in rejected.slices}
-        return [
-            _Arrived(part, path_of(part.symbol_day), bars, bad_of.get(part.symbol_day))
-            for part, bars in zip(parts, self._bars_of(versioned(pa.table(accepted)), parts), strict=True)
-        ]
-
-    def _bars_of(self, table: pa.Table, parts: Sequence[SymbolDaySlice]) -> Iterator[_DayBars]:
-        """Yield the bars of each part. ``parts`` are contiguous."""
-        times, lengths = times_of(table), [part.length for part in parts]
-        dates = [part.symbol_day.trading_date for part in parts]
-        minutes, figures = traded_minutes_of(dates, lengths, times), self._calculator.of_days(dates, lengths, table)
-        ascends = are_in_order(times, lengths)
-        for part, traded, sums, is_ordered in zip(parts, minutes, figures, ascends, strict=True):
-            rows = slice(part.offset, part.offset + part.length)
-            bars = _DayBars(table.slice(part.offset, part.length), times[rows], traded, sums)
-            yield bars if is_ordered else self._day_bars(part.symbol_day, in_order(bars.table))
-
-    def _merged(self, stored: StoredVersion | None, item: _Arrived) -> _DayBars:
+    def _merged(self, stored: StoredVersion | None, item: Arrived) -> DayBars:
         """Return the bars of the day from now on. The new ones replace what can no longer be read."""
         newer = item.accepted
         if stored is None or stored.damage:
             return newer
         rejected = np.empty(0, np.int64) if item.rejected is None else times_of(item.rejected)
-        return self._day_bars(item.day, merge_bars(stored.bars, newer.table, rejected, item.part.final_window))
-
-    def _day_bars(self, day: SymbolDay, table: pa.Table) -> _DayBars:
-        times, date = times_of(table), day.trading_date
-        return _DayBars(table, times, traded_minutes(date, times), self._calculator.of_day(date, table))
+        return self._days.day_bars(item.day, merge_bars(stored.bars, newer.table, rejected, item.part.final_window))
 
     def _check_identity(self) -> None:
         """Check once: from then on every file of the store is this manager's own, or was found to agree."""
@@ -381,35 +365,8 @@ class _Write:
         return moments
 
 
-@frozen
-class _DayBars:
-    """Bars of one symbol-day as a file has them, ascending; ``times`` in microseconds since 1970."""
-
-    table: pa.Table = field(repr=False)
-    times: Int64s = field(repr=False)
-    minutes: TradedMinutes
-    figures: DayFigures | None
-
-    def __len__(self) -> int:
-        return len(self.times)
-
-
-@frozen
-class _Arrived:
-    """The provider's bars of one symbol-day, accepted and rejected; ``path`` is where its day file belongs."""
-
-    part: SymbolDaySlice
-    path: Path
-    accepted: _DayBars
-    rejected: pa.Table | None = field(repr=False)
-
-    @property
-    def day(self) -> SymbolDay:
-        return self.part.symbol_day
-
-
 def _results(
-    arrived: Sequence[_Arrived], stored: Mapping[SymbolDay, StoredSymbolDay], errors: Mapping[SymbolDay, StorageError]
+    arrived: Sequence[Arrived], stored: Mapping[SymbolDay, StoredSymbolDay], errors: Mapping[SymbolDay, StorageError]
 ) -> tuple[StoredSymbolDay, ...]:
     """Raises ``StorageError`` if no day could be stored."""
     if errors and not stored:
@@ -418,32 +375,3 @@ def _results(
         stored.get(day) or StoredSymbolDay(day, 0, 0, final=False, error=str(errors[day]))
         for day in (item.day for item in arrived)
     )
-
-
-def _rejected_after(item: _Arrived, quarantined: Path | None, disk: Disk) -> pa.Table | None:
-    """Return the quarantined bars of a day from now on; None for none. ``quarantined`` is the file that exists.
-
-    A complete answer replaces what was quarantined of its window; an incomplete one only adds to it.
-    """
-    part, rejected, kept = item.part, item.rejected, None
-    if quarantined is not None:
-        with suppress(PartitionUnreadableError):  # a quarantine that can't be read any more blocks nothing
-            kept = _outside(read_rows(quarantined, disk), part)
-    if kept is None or not len(kept):
-        return rejected
-    return kept if rejected is None else joined_rejections(kept, rejected)
-
-
-def _outside(rejected: pa.Table, part: SymbolDaySlice) -> pa.Table:
-    """Return the bars outside the answer's window. Bars without a readable time go with the regular session."""
-    window = part.final_window
-    if window is None:
-        return rejected
-    start, end = (pa.scalar(edge.moment, rejected["timestamp"].type) for edge in (window.start, window.end))
-    elsewhere = pc.or_(pc.less(rejected["timestamp"], start), pc.greater_equal(rejected["timestamp"], end))
-    return rejected.filter(pc.fill_null(elsewhere, not covers_regular_hours(part)))
-
-
-def covers_regular_hours(part: SymbolDaySlice) -> bool:
-    """Whether the answer is complete for the regular session, and not only for the hours around it."""
-    return part.final_window is not None and part.final_window.contains(part.symbol_day.trading_date.at(NOON))

@@ -65,3 +65,40 @@ def test_a_file_that_cannot_be_read_for_want_of_means_is_not_replaced(tmp_path: 
         store.keep((AAPL, [at(minute, 200.0) for minute in range(390)]))
 
     assert path.read_bytes() == before
+
+
+class WithoutLinks(Refusing):
+    """A disk that refuses a link to a file that cannot be read, as Linux does for those of other users."""
+
+    def link(self, source: Any, target: Any, /) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(source))
+
+
+@pytest.mark.parametrize("disk", [Refusing("day=02"), WithoutLinks("day=02", errno.EACCES)])
+@pytest.mark.parametrize("withdrawn", [False, True])
+def test_what_cannot_be_read_is_kept_before_a_whole_answer_takes_its_place(
+    tmp_path: Path, disk: Refusing, withdrawn: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    StoreOnDisk(tmp_path).keep((AAPL, [at(0)]))
+    store = StoreOnDisk(tmp_path, machine=Machine(disk))
+    before = store.path(AAPL).read_bytes()
+
+    if withdrawn:
+        store.partitions.withdraw([AAPL])
+    else:
+        store.keep((AAPL, [at(minute, 200.0) for minute in range(390)]))
+
+    kept = store.layout.quarantine / "symbol=AAPL/year=2024/month=01/day=02.parquet.1.bak"
+    assert (store.path(AAPL).exists(), kept.read_bytes()) == (not withdrawn, before)
+    assert f"It is {kept} now" in caplog.text
+
+
+def test_what_is_damaged_and_can_be_read_is_not_kept(tmp_path: Path) -> None:
+    """Nobody can make bars of it again."""
+    store = StoreOnDisk(tmp_path)
+    store.keep((AAPL, [at(0)]))
+    store.path(AAPL).write_bytes(b"damaged")
+
+    store.keep((AAPL, [at(minute, 200.0) for minute in range(390)]))
+
+    assert not list(store.layout.quarantine.rglob("*.bak"))

@@ -239,7 +239,7 @@ def _recorded_digest(month: MonthPartition, name: str, recorded: Recorded) -> st
 
 
 class ReplacedFiles:
-    """Keeps in the quarantine what is removed from the folder of a month and is no version on record.
+    """Keeps in the quarantine what is removed from the folder of a month and is no version on record, or not readable.
 
     ``days.parquet.1.bak`` is the first of its month. No reader of the quarantine takes it for a file of rejected bars.
     """
@@ -251,6 +251,15 @@ class ReplacedFiles:
         """Copy a file that is about to be removed; return where it is now. Raises ``StorageError``."""
         kept = self._place(month, file.name, file.content)
         self._files.publish({kept: file.content}, file.modified_ns)
+        return kept
+
+    def keep(self, month: MonthPartition, path: Path) -> Path:
+        """Give a file that cannot be read a second name, or another one; return it. Raises ``StorageError``."""
+        kept = self._place(month, path.name, None)
+        try:
+            self._files.keep({path: kept})
+        except StorageError:  # a link to a file of somebody else may not be allowed
+            return self.move(month, path)
         return kept
 
     def move(self, month: MonthPartition, path: Path) -> Path:
