@@ -107,7 +107,9 @@ class Walk:
         return max(page.number for page in self.pages.values())
 
     def words(self) -> Iterator[Word]:
-        """Yield what the walk has said of each symbol-day that it asked for."""
+        """Yield what the walk has said of each symbol-day that it asked for. With bars that nobody asked for it is no
+        answer on a day without bars.
+        """
         chain, rows = self.chain(), dict[Day, list[Row]]()
         if not chain:
             return
@@ -116,11 +118,12 @@ class Walk:
             for symbol, some in page.rows.items():
                 for row in some:
                     rows.setdefault((symbol, date_of(row[0])), []).append(row)
-        asked = self.asked
+        asked, dates = self.asked, dates_between(self.asked.start, self.asked.end)
+        is_foreign = any(symbol not in asked.symbols or date not in dates for symbol, date in rows)
         for symbol in asked.symbols:
-            for date in dates_between(asked.start, asked.end):
+            for date in dates:
                 found = tuple(rows.get(day := (symbol, date), ()))
-                is_whole = not last.token or (bool(found) and day not in last.more)
+                is_whole = (not last.token and bool(found or not is_foreign)) or (bool(found) and day not in last.more)
                 began = chain[0].answer.at
                 yield Word(day, found, asked.start, asked.end, began, asked.process, asked.timeframe, is_whole)
 

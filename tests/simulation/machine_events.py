@@ -25,9 +25,16 @@ def _rot(world: World, step: Step) -> str:
     path = _chosen_file(world, step)
     if path is None:
         return "nothing could be rotten"
-    world.disk.rot(path, world.draw("bit").randrange(2**31))
+    world.disk.rot(path, _bit_of(world, step, path))
     world.damaged[path] = "rotted"
     return f"a bit of {path} rotted"
+
+
+def _bit_of(world: World, step: Step, path: str) -> int:
+    """Return a bit that is drawn, or the highest one of the first ``text`` in the file, if the step names one."""
+    content = world.disk.files(path)[path]
+    at = content.find(str(step.what["text"]).encode()) if "text" in step.what else -1
+    return world.draw("bit").randrange(2**31) if at < 0 else at * 8 + 7
 
 
 def _file_lost(world: World, step: Step) -> str:
@@ -58,6 +65,22 @@ def _chosen_file(world: World, step: Step) -> str | None:
     below = f"{STORE}/{step.what.get('area', 'data')}"
     files = sorted(path for path in world.disk.files(below) if path.endswith(".parquet"))
     return world.draw("file").choice(files) if files else None
+
+
+def _folder_moved(world: World, step: Step) -> str:
+    """Put a link that leads out of the store in the place of a symbol's folder, which is somewhere else then."""
+    place = f"{STORE}/data/symbol={step.what['symbol']}"
+    found = world.disk.inode(place)
+    if found is None or found.entries is None:
+        return "no folder could be moved"
+    target = f"/proc/world/elsewhere/{PurePosixPath(place).name}"
+    for folder in ("/proc/world/elsewhere", target):
+        if world.disk.inode(folder) is None:
+            world.disk.outside.mkdir(folder)
+    world.disk.outside.replace(place, f"/proc/world/moved-{step.number}")
+    world.disk.link_to(place, target)
+    world.damaged[place] = "replaced"
+    return f"somebody moved {place} away and put a link in its place"
 
 
 def _disk_full(world: World, step: Step) -> str:
@@ -101,6 +124,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "rot": _rot,
     "file lost": _file_lost,
     "something else": _something_else,
+    "folder moved": _folder_moved,
     "disk full": _disk_full,
     "disk freed": _disk_freed,
     "disk read-only": _disk_read_only,

@@ -16,6 +16,7 @@ LONGEST: Final = 12 * 3600.0
 MINUTE: Final = 60_000_000
 LONGEST_LATENCY: Final = 8.0
 """Seconds between a request and its answer."""
+LEASE: Final = 600.0
 SPARE: Final = 120.0
 """Seconds that a command may take for what is not counted."""
 INGESTIONS: Final = ("update", "ingest", "ingest retry")
@@ -102,6 +103,20 @@ def lease(seen: Seen, limit: int, asked: Sequence[tuple[Asked, Delivered]]) -> F
     most = count * LONGEST_LATENCY + 60.0 * (count / limit + 1) + SPARE
     taken = seconds_of(outcome)
     yield None if taken <= most else f"{_who(outcome)} took {taken:.0f} s for {count} requests, though nobody else runs"
+
+
+def lease_of_the_paused(seen: Seen, limit: int, asked: Sequence[tuple[Asked, Delivered]]) -> Findings:
+    """Who hangs while it requests bars holds its leases for ten minutes, and the others need not wait for longer."""
+    each = seen.outcome.all()
+    hung = [one for one in each if any(text.startswith("pause") and " at GET " in text for text in one.happened)]
+    if len(hung) != 1 or any(one.happened and one is not hung[0] for one in each) or not seen.memory.is_machine_well:
+        return
+    count = len(asked)
+    most = LEASE + count * LONGEST_LATENCY + 60.0 * (count / limit + 1) + SPARE
+    for one in each:
+        if one is not hung[0] and one.ended == "returned" and one.step.kind in INGESTIONS:
+            taken = seconds_of(one)
+            yield None if taken <= most else f"{_who(one)} waited {taken:.0f} s for a process that hung"
 
 
 def leftovers(seen: Seen) -> Findings:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from marketpipe.storage.domain.integrity import IntegrityProblem, IntegrityReport
+from marketpipe.storage.domain.integrity import Damage, IntegrityProblem, IntegrityReport
 from tests.simulation.oracle.behaviour import temporary_files
 from tests.simulation.oracle.files import StoreFiles
-from tests.simulation.oracle.memory import Memory
+from tests.simulation.oracle.memory import Memory, Seen
 from tests.simulation.oracle.subject import Findings
 
 RECORDED: Final = ("data/", "aggregates/", "quarantine/", "revisions/", "official/")
 """Areas whose files have a digest on record. Of read copies only their own checksum is known."""
+WITH_DIGESTS: Final = ("aggregates/", "quarantine/", "revisions/")
+"""Areas whose files have a digest on record before they are published, so that a kill leaves none that is unknown."""
 UNCHECKED: Final = "may not have been checked"
 
 
@@ -30,8 +32,26 @@ def verify(report: IntegrityReport, memory: Memory) -> Findings:
             yield f"{problem.path} is as it was written, and verify says that it {problem.reason} ({problem.damage})"
         if not report.problems:
             yield None
+    elif memory.is_disk_well and not memory.has_odd_clock:
+        for problem in report.problems:
+            is_wrong = problem.path.startswith(WITH_DIGESTS) and problem.damage in (Damage.ALTERED, Damage.GONE)
+            what = f"{problem.path} {problem.reason} ({problem.damage}), though processes were only killed"
+            yield what if is_wrong else None
     if report.ok is bool(named):
         yield f"verify is {'ok' if report.ok else 'not ok'} with {len(named)} problems"
+
+
+def verify_of_a_step(seen: Seen) -> Findings:
+    """Beside others, too, nothing is wrong if nothing ever went wrong; and what looked at nothing is not well."""
+    memory = seen.memory
+    for each in seen.outcome.all():
+        if each.step.kind != "verify" or not isinstance(each.value, IntegrityReport):
+            continue
+        if each.value.ok and not each.value.files:
+            yield "verify is ok, and has looked at no file"
+        elif memory.is_machine_well and not memory.has_odd_clock:
+            found = [f"{problem.path} {problem.reason} ({problem.damage})" for problem in each.value.problems]
+            yield f"{each.process} says beside others that {found[0]}" if found else None
 
 
 def _names(problem: IntegrityProblem, path: str) -> bool:

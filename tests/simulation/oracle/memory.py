@@ -20,6 +20,7 @@ Rows = tuple[Row, ...] | None
 """The bars of a symbol-day; None if it has no file."""
 
 
+INGESTIONS: Final = ("ingest", "ingest retry")
 PLACE: Final = re.compile(
     r"(?:data|revisions|quarantine|copies)/symbol=([^/]+)/year=(\d{4})/month=(\d\d)(?:/day=(\d\d))?"
 )
@@ -63,6 +64,12 @@ class Seen:
                 found.setdefault((str(day.symbol), str(day.trading_date)), set()).add(result.outcome)
         return found
 
+    def settles_all(self) -> bool:
+        """Return whether an ingestion of all symbols and dates came to its end alone, and no day of it failed."""
+        outcome = self.outcome
+        is_whole = outcome.step.kind in INGESTIONS and not outcome.step.what and not outcome.beside
+        return is_whole and any(report.ok and not report.left for report in self.reports())
+
     def kinds(self) -> set[str]:
         return {each.step.kind for each in self.outcome.all()}
 
@@ -91,8 +98,9 @@ class Memory:
 
     ``damage`` has the files that are damaged now, ``ever_damaged`` the paths of all that were. ``words`` are all whole
     words on minutes so far. ``is_machine_well``: no process was killed and no call has failed so far, and no power loss
-    or damage happened; ``is_provider_well``: the wire has done nothing wrong so far. ``doubted`` are the symbol-days,
-    or symbols with a month, of which a file was ever damaged. ``proven`` are the paths of files whose bytes are on
+    or damage happened; ``is_disk_well``: processes may have been killed, and nothing worse; ``is_provider_well``: the
+    wire has done nothing wrong so far. ``doubted`` are the symbol-days, or symbols with a month, of which a file was
+    ever damaged. ``proven`` are the paths of files whose bytes are on
     record for certain; ``is_fresh``: all aggregates were made of the minutes that are stored. ``reported`` are the days
     that a command reported complete, and of which nothing was said since. ``has_odd_clock``: a clock of the machine was
     wrong at any time; ``has_odd_date``: the provider stated a wrong time, by which a clock that is ahead seems right.
@@ -106,6 +114,7 @@ class Memory:
     ever_damaged: set[str] = field(factory=set)
     doubted: set[Day] = field(factory=set)
     is_machine_well: bool = True
+    is_disk_well: bool = True
     is_provider_well: bool = True
     has_odd_clock: bool = False
     has_odd_date: bool = False
@@ -143,6 +152,8 @@ class Memory:
             kinds = {text.split(" ")[0] for text in each.happened}
             is_ill = each.step.kind in HARMFUL or each.ended in ("killed", "stuck")
             self.is_machine_well &= not is_ill and all(kind in (*HARMLESS_FAULTS, "clock") for kind in kinds)
+            is_disk_ill = each.step.kind in HARMFUL or any("errno" in kind for kind in kinds)
+            self.is_disk_well &= not is_disk_ill
             self.is_provider_well &= "wire" not in kinds
             self.has_odd_date |= any(text.startswith("wire date") for text in each.happened)
             self.has_odd_clock |= each.step.kind == "clock" or "clock" in kinds
@@ -151,10 +162,11 @@ class Memory:
     def take_over(self, seen: Seen, heard: int) -> None:
         """Remember what a step has left, after the checks."""
         reported, lost_power = seen.reported(), "power loss" in seen.kinds()
+        is_durable = lost_power or seen.settles_all()
         for day in self.possible.keys() | seen.now.days.keys():
             rows = seen.now.rows(day)
             dropped = seen.drops() and seen.outcome.ended == "returned"
-            if lost_power or day in reported or self.is_doubtful(day) or dropped:
+            if is_durable or day in reported or self.is_doubtful(day) or dropped:
                 self.possible[day] = [rows]
             elif (known := self.possible.setdefault(day, [None]))[-1] != rows:
                 known.append(rows)
@@ -202,3 +214,5 @@ class Memory:
                 self.was_complete[day] = seen.now.days[day]
             else:
                 self.was_complete.pop(day, None)
+        for day in seen.words.keys() - reported.keys():  # compared by an audit, which may doubt it
+            self.was_complete.pop(day, None)

@@ -9,7 +9,7 @@ from random import Random
 from typing import Final, Literal
 
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from tests.simulation.oracle import bars, behaviour, derived, integrity, verdicts, versions
+from tests.simulation.oracle import bars, behaviour, derived, former, integrity, verdicts, versions
 from tests.simulation.oracle.files import StoreFiles
 from tests.simulation.oracle.healing import heal, heals
 from tests.simulation.oracle.memory import Memory, Seen
@@ -32,6 +32,9 @@ class Oracle:
         self.memory.has_odd_clock = world.story.traits.skew != 0.0
         self._requests: list[int] = []
         self._skew = world.skew
+        self._official = former.OfficialPast()
+        self._just_known: list[versions.Reading] = []
+        """What was read at the very moment since which it is known."""
 
     def check(self, outcome: Outcome, depth: Literal["step", "day"]) -> list[str]:
         """Return what is wrong after a step, as sentences that begin with the name of their check.
@@ -54,6 +57,7 @@ class Oracle:
         memory.note_damage(seen)
         self.past.begins(seen, traits.disk.step_ns, versions.Span.of(outcome, self._skew, world.skew))
         self._skew = world.skew
+        self._official.begins(seen)
         found = self._carried_out(self._of_a_step(seen))
         memory.take_over(seen, world.ledger.count)
         self.past.remember(seen, world.clock.now(), self._now_of_the_machine())
@@ -77,7 +81,10 @@ class Oracle:
         yield "ends", behaviour.ends(seen)
         yield "ends", behaviour.ends_well(seen)
         yield "words", behaviour.words(seen)
+        yield "lease", behaviour.lease_of_the_paused(seen, limit, asked)
         yield "leftovers", behaviour.leftovers(seen)
+        yield "verify", integrity.verify_of_a_step(seen)
+        yield "as of", former.unchanged(seen)
 
     def _counted(self, seen: Seen, moments: list[Timestamp]) -> list[int]:
         """Return when the latest requests were counted. What was sent by a process that a fault met does not count.
@@ -113,16 +120,19 @@ class Oracle:
         moments = random.sample(self.past.readings, min(MOMENTS, len(self.past.readings)))
         timeframes = [each for each in traits.timeframes if each == "1d" or each in derived.MINUTES_OF]
         chosen = random.sample(days, min(MOMENTS, len(days))) if self._has_sound_aggregates() else []
+        self._just_known = former.just_known(self.memory, random)
+        at = [*moments, *self._just_known]
         # days that were withdrawn since were there at former moments
-        ever = {*days, *(day for reading in moments for day in reading.days)}
+        ever = {*days, *(day for reading in at for day in reading.days)}
         dates = [date for _, date in ever]
         return Wanted(
             tuple(sorted({symbol for symbol, _ in ever})),
             min(dates, default=traits.start),
             max(dates, default=traits.start),
-            tuple(str(reading.as_of) for reading in moments),
+            tuple(str(reading.as_of) for reading in at),
             tuple((day, timeframe) for day in chosen for timeframe in timeframes),
             tuple(frozen.lock for frozen in self.past.locks),
+            self._official.moments(random),
         )
 
     def _has_sound_aggregates(self) -> bool:
@@ -132,7 +142,8 @@ class Oracle:
     def _of_a_day(self, wanted: Wanted, found: Readings) -> Iterator[Named]:
         memory, traits = self.memory, self._world.story.traits
         past = [reading for reading in self.past.readings if str(reading.as_of) in wanted.moments]
-        yield "as of", versions.as_of(found, past, memory)
+        yield "as of", versions.as_of(found, past + self._just_known, memory)
+        yield from self._of_official_days(wanted, found)
         if (report := found.value("verify")) is not None:
             yield "verify", integrity.verify(report, memory)
             yield "leftovers", integrity.leftovers(report, memory.files)
@@ -149,6 +160,14 @@ class Oracle:
                 self._world.counts.count("judged", str(each.verdict.verdict))
             yield "verdict", verdicts.still_complete(judged, memory)
             yield "ok over a loss", verdicts.ok_over_a_loss(judged, official, traits.session)
+
+    def _of_official_days(self, wanted: Wanted, found: Readings) -> Iterator[Named]:
+        yield "as of", self._official.as_of(found)
+        if (days := found.value("official")) is not None:
+            ledger, now = self._world.ledger, str(self._world.clock.now())
+            reading = former.OfficialReading(now, ledger.count, wanted.first, wanted.last, days)
+            yield "official", self._official.kept(reading, ledger)
+            self._official.remember(reading, self.memory)
 
     def _healed(self) -> list[str]:
         ended = self._world.clock.now().epoch_micros

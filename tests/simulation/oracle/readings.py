@@ -30,6 +30,8 @@ class Wanted:
     moments: tuple[str, ...] = ()
     buckets: tuple[tuple[Day, str], ...] = ()
     locks: tuple[DatasetLock, ...] = ()
+    official: tuple[str, ...] = ()
+    """Moments of as-of loads of official days."""
 
 
 @frozen
@@ -57,6 +59,9 @@ def read(wanted: Wanted, pipeline: Pipeline) -> Readings:
         tasks["official",] = lambda: by_day(load(timeframe="1d", source="official"))
         for moment in wanted.moments:
             tasks["as of", moment] = lambda moment=moment: by_day(load(as_of=moment))
+        for moment in wanted.official:
+            of_days = partial(load, timeframe="1d", source="official", as_of=moment)
+            tasks["official as of", moment] = lambda of_days=of_days: by_day(of_days())
         for day, timeframe in wanted.buckets:
             tasks["bucket", day, timeframe] = partial(_buckets, pipeline, day, timeframe)
     for number, lock in enumerate(wanted.locks):

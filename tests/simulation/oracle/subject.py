@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Findings = Iterator[str | None]
 """What a check yields: None for each thing that is as promised, and a sentence for each that is not."""
-DAMAGES: Final = frozenset({"rot", "file lost", "something else"})
+DAMAGES: Final = frozenset({"rot", "file lost", "something else", "folder moved"})
 """Kinds of steps in which somebody damages a file from outside."""
 HARMFUL: Final = DAMAGES | {"power loss", "disk full", "disk read-only", "copied"}
 HARMLESS_FAULTS: Final = ("wire", "stop", "pause")

@@ -20,8 +20,8 @@ from tests.simulation.oracle.readings import Bars
 from tests.simulation.oracle.subject import Findings
 from tests.simulation.rows import Day, Row
 
-SETTLED_AFTER: Final = timedelta(hours=1)
-"""After the extended close: then every feed is final."""
+SETTLED_AFTER: Final = timedelta(minutes=20)
+"""After the extended close: the feeds of Alpaca are final a quarter of an hour after it."""
 WITHOUT_BARS: Final = (Verdict.EMPTY, Verdict.UNLISTED)
 OF_FILES: Final = (Suspicion.ALTERED, Suspicion.UNRECORDED, Suspicion.UNREADABLE)
 CHANGED: Final = "the exchange's official day has changed"

@@ -62,6 +62,14 @@ class Frozen:
     days: Mapping[Day, bytes] = field(repr=False)
     others: Mapping[str, bytes] = field(repr=False)
 
+    def changed_official_days(self, files: StoreFiles) -> list[str]:
+        """Return the files of official days of the frozen symbols that are not as they were."""
+        scope = self.lock.scope
+        names = None if scope is None or scope.symbols is None else {f"symbol={symbol}" for symbol in scope.symbols}
+        official = (path for path in sorted(self.others) if path.startswith("official/"))
+        chosen = (path for path in official if names is None or path.split("/")[1] in names)
+        return [path for path in chosen if files.contents.get(path) != self.others[path]]
+
     @classmethod
     def of(cls, lock: DatasetLock, files: StoreFiles) -> Frozen:
         return cls(lock, files.days, _others(files))
@@ -159,6 +167,8 @@ def lock(found: Readings, frozen: list[Frozen], files: StoreFiles) -> Findings:
         if unnamed:
             symbol, date = unnamed[0]
             yield f"the lock names no problem with {symbol} {date}, which is another, has come or is gone"
+        elif report.ok and (changed := each.changed_official_days(files)):
+            yield f"the lock verifies, and {changed[0]} is another or gone"
         elif not report.ok and each.days == files.days and each.others == _others(files):
             problem = report.problems[0]
             yield f"the lock does not verify, though nothing has changed: {problem.path} {problem.reason}"

@@ -1,0 +1,1 @@
+"""Mutants: the product with one mistake each, which the simulated world has to find."""
