@@ -74,7 +74,7 @@ def test_a_final_session_is_not_pending() -> None:
 
 
 def test_a_session_that_is_not_final_is_not_judged() -> None:
-    judged = verdicts.judged(covered(Verdict.PENDING), remembered(NO_FILES), Timestamp.parse("2024-03-06T01:30:00Z"))
+    judged = verdicts.judged(covered(Verdict.PENDING), remembered(NO_FILES), Timestamp.parse("2024-03-06T01:15:00Z"))
     assert list(judged) == []
 
 
