@@ -48,7 +48,7 @@ def test_a_mutant_is_a_copy_with_its_changes(tmp_path: Path) -> None:
 def test_a_story_is_told_in_lines() -> None:
     story = told(
         """
-        2024-03-06 01:31 update [kill at sql COMMIT 9] [wire lie even at GET 1] | beside: load as_of=2024-03-06T01:00:00Z
+        2024-03-06 01:31 update [kill at sql COMMIT 9] [wire lie even at GET 1] | beside: load as_of=2024-03-06
         corrected symbol=AAPL date=2024-03-05 bars=2
         ingest [lost commit at sql COMMIT 2]
         """,
@@ -57,7 +57,7 @@ def test_a_story_is_told_in_lines() -> None:
     )
     first, second, third = story.steps
     assert first.faults == (Fault("kill", "sql COMMIT", 9), Fault("wire", "GET", 1, "lie even"))
-    assert (first.beside[0].kind, first.beside[0].what) == ("load", {"as_of": "2024-03-06T01:00:00Z"})
+    assert (first.beside[0].kind, first.beside[0].what) == ("load", {"as_of": "2024-03-06"})
     assert (second.at, second.kind, second.what["bars"]) == ("2024-03-06T01:32:00Z", "corrected", 2)
     assert (third.faults[0].kind, third.number) == ("lost commit", 4)
     assert Story.from_json(story.to_json()) == story

@@ -112,6 +112,7 @@ OF_THE_WRITER: Final = (
             disk=DiskTraits(ordered=False),
             begins="2024-03-26T12:00:00Z",
             start="2024-03-26",
+            seed=3,
         ),
     ),
 )

@@ -80,26 +80,6 @@ OF_VERSIONS: Final = (
         """),
     ),
     Mutant(
-        "the moments of versions do not ascend while the clock stands still",
-        change(
-            VERSIONS,
-            "        return max([self.now, *(moment.plus(MICROSECOND) for moment in earlier if moment is not None)])\n",
-            "        return self.now if earlier else self.now\n",
-        ),
-        ("as of",),
-        told("""
-            2024-03-06 01:31 update
-            clock stands=true
-            corrected symbol=AAPL date=2024-03-05 bars=2
-            audit adopt
-            corrected symbol=AAPL date=2024-03-05 bars=1
-            audit adopt
-            corrected symbol=AAPL date=2024-03-05 bars=3
-            audit adopt
-            clock
-        """),
-    ),
-    Mutant(
         "a version that is known since just the moment asked for is not seen",
         change(LOADER, "if each.known_since <= moment}\n", "if each.known_since < moment}\n"),
         ("as of",),
