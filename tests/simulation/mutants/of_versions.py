@@ -70,12 +70,12 @@ OF_VERSIONS: Final = (
         ("as of",),
         told("""
             2024-03-06 01:31 update
+            2024-03-07 01:31 update
             day lacking symbol=AAPL date=2024-03-05 official=False
             audit adopt
             ingest
             ingest
             load
-            2024-03-07 01:31 update
             2024-03-08 01:31 update
         """),
     ),
