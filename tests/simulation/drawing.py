@@ -188,7 +188,8 @@ class _Drawing:
         for command in commands:
             drawn += self._command_with_sequel(command, day)
         if self._random.random() < self._scenes:
-            names, recent = [symbol.symbol for symbol in self._symbols], self._recent(day)
+            names = [symbol.symbol for symbol in self._symbols]
+            recent = self._dates[max(self._first, day - 5) : day + 1]
             parts = drawn_scene(self._random, names, recent)
             drawn += [self._step(part.kind, part.what, part.faults) for part in parts]
         if self._random.random() < self._events:

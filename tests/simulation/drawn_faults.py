@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Final
 
@@ -74,9 +74,19 @@ def drawn_faults(
 ) -> tuple[Fault, ...]:
     """Return the faults of a command: nearly always none or one. The others tell how many calls it makes."""
     faults, usual = list[Fault](), usual_calls(command, is_first=is_first, symbols=symbols)
-    while random.random() < rates.of_commands and len(faults) < 3:
-        faults += _drawn(random, command, usual)
+    rate = rates.of_commands
+    while random.random() < rate and len(faults) < 3:
+        faults += [fault for fault in _drawn(random, command, usual) if _may_follow(random, fault, faults)]
+        rate /= 2
     return tuple(faults)
+
+
+def _may_follow(random: Random, fault: Fault, others: Sequence[Fault]) -> bool:
+    """Return whether both are likely to happen: one call has one fault, and a command that is killed calls no more."""
+    is_end = fault.kind == "kill" or any(other.kind == "kill" for other in others)
+    if others and is_end and random.random() < 0.8:
+        return False
+    return all((fault.call, fault.nth) != (other.call, other.nth) for other in others)
 
 
 def _on_the_wire(random: Random, usual: Counted) -> list[Fault]:
