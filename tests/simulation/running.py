@@ -91,7 +91,7 @@ def _carried_out(world: World, tell: Tell | None) -> tuple[list[str], int]:
         if not failures and _is_checked_fully(world.story, step, following, outcome):
             failures = world.check("day")
         if tell is not None:
-            tell(_line_of(outcome))
+            tell(_line_of(outcome, world.story.day_of(step)))
         if failures:
             return failures, last
     return [], last
@@ -104,14 +104,14 @@ def _is_checked_fully(story: Story, step: Step, following: Step | None, outcome:
     return killed and Random(f"{story.seed}/{step.number}/check").random() < CHECKED_AFTER_A_KILL
 
 
-def _line_of(outcome: Outcome) -> str:
+def _line_of(outcome: Outcome, day: int) -> str:
     ends = []
     for each in outcome.all():
         error = "" if each.error is None else f": {type(each.error).__name__}: {each.error}"
         value = f": {each.value}" if isinstance(each.value, str) else ""
         faults = f" ({', '.join(each.happened)})" if each.happened else ""
         ends.append(f"{each.ended}{error}{value}{faults}")
-    return f"{outcome.step.number:>4} {outcome.over} {outcome.step.text()} -> {' | '.join(ends)}"
+    return f"{outcome.step.number:>4} day {day}: {outcome.over} {outcome.step.text()} -> {' | '.join(ends)}"
 
 
 def _digest_of(files: Mapping[str, bytes]) -> str:

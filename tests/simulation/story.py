@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from attrs import asdict, field, frozen
 
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from tests.simulation.exchange import all_sessions
+from tests.simulation.rows import date_of
 from tests.simulation.traits import DiskTraits, SymbolTraits, Traits
 
 __all__ = ["DiskTraits", "Fault", "Step", "Story", "SymbolTraits", "Traits"]
@@ -77,7 +81,13 @@ class Story:
         """Return the story as people read it: one line a step, after one of the traits and one of the symbols."""
         yield f"seed {self.seed}: {self.traits}"
         yield "symbols: " + ", ".join(map(str, self.symbols))
-        yield from (f"{step.number:>4} {step.at} {step.text()}" for step in self.steps)
+        yield from (f"{step.number:>4} day {self.day_of(step)}: {step.at} {step.text()}" for step in self.steps)
+
+    def day_of(self, step: Step) -> int:
+        """Return on which trading day of the story, from 1, a step is: an evening is on the day that has just ended."""
+        dates = [*all_sessions()]
+        first, date = (date_of(Timestamp.parse(at).epoch_micros) for at in (self.traits.begins, step.at))
+        return bisect_right(dates, date) - bisect_left(dates, first)
 
     def text(self) -> str:
         return "\n".join(self.lines())

@@ -56,8 +56,14 @@ class RecordedFiles:
         differing += [self._confirmed(path, None) for path in lost]
         if unrecorded:
             with suppress(StateError):  # of a state that may only be read
-                self._digests.adopt(unrecorded)
+                self._adopt(unrecorded)
         return [difference for difference in differing if difference is not None]
+
+    def _adopt(self, digests: Mapping[str, str]) -> None:
+        """Record what was found. A drop may have removed some of it since, and then its records."""
+        self._digests.adopt(digests)
+        if gone := [path for path in digests if not self._files.exists(path)]:
+            self._digests.settle(dict.fromkeys(gone, ABSENT))
 
     def lost(self, symbols: Iterable[Symbol], first: TradingDate, last: TradingDate) -> tuple[str, ...]:
         """Return the paths of recorded files of these symbols and dates that do not exist, by symbol, then path."""
