@@ -55,6 +55,7 @@ EVENTS: Final[Mapping[str, float]] = {
     "rot": 3,
     "file lost": 2,
     "something else": 1,
+    "folder moved": 0.3,
     "copied": 0.7,
     "idle": 1,
     "disk full": 1.5,
@@ -273,6 +274,8 @@ class _Drawing:
         what: dict[str, Any] = {"area": random.choice(AREAS)} if kind in ("rot", "file lost", "something else") else {}
         if kind == "something else":
             what["by"] = random.choice(("folder", "link"))
+        if kind == "folder moved":
+            what["symbol"] = random.choice(self._symbols).symbol
         if kind == "disk full":
             what["bytes"] = random.choice((0, 3_000, 30_000))
         if kind == "clock":

@@ -71,7 +71,7 @@ def _folder_moved(world: World, step: Step) -> str:
     """Put a link that leads out of the store in the place of a symbol's folder, which is somewhere else then."""
     place = f"{STORE}/data/symbol={step.what['symbol']}"
     found = world.disk.inode(place)
-    if found is None or found.entries is None:
+    if found is None or found.entries is None or world.disk.read_only:
         return "no folder could be moved"
     target = f"/proc/world/elsewhere/{PurePosixPath(place).name}"
     for folder in ("/proc/world/elsewhere", target):

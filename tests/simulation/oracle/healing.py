@@ -82,11 +82,14 @@ def heal(world: Subject) -> Healed | str:
 
 
 def _clear_up(world: Subject) -> None:
-    """Remove the folders and links in the place of files, as ``verify`` tells people to."""
+    """Remove the folders and links in the place of files, as ``verify`` tells people to.
+
+    A power loss may have brought back what was there before.
+    """
     for path in (path for path, how in world.damaged.items() if how == "replaced"):
         with suppress(FileNotFoundError, NotADirectoryError):
             mode = world.disk.outside.lstat(path).st_mode
-            if stat.S_ISDIR(mode):
+            if stat.S_ISDIR(mode) and not world.disk.outside.listdir(path):
                 world.disk.outside.rmdir(path)
             elif stat.S_ISLNK(mode):
                 world.disk.outside.unlink(path)
