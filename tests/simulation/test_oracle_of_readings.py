@@ -214,3 +214,9 @@ def test_an_official_day_was_said() -> None:
     said = {DAY[0]: {row(0)}}
     assert broken(derived.official({DAY: [row(0)]}, said)) == []
     assert len(broken(derived.official({DAY: [row(0, 101.0)]}, said))) == 1
+
+
+def test_coverage_knows_no_official_days_of_a_file_that_verify_names() -> None:
+    problem = IntegrityProblem("official/symbol=AAA/year=2024.parquet", Damage.UNRECORDED, "the state does not know it")
+    assert derived.recorded_official_days({DAY: [row(0)]}, IntegrityReport(1, 1, ())) == {DAY: [row(0)]}
+    assert derived.recorded_official_days({DAY: [row(0)]}, IntegrityReport(1, 1, (problem,))) == {}

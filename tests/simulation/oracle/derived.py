@@ -9,6 +9,7 @@ from math import isclose
 from typing import Any, Final
 
 from marketpipe.shared_kernel.domain.trading_date import NEW_YORK
+from marketpipe.storage.domain.integrity import IntegrityReport
 from tests.simulation.exchange import all_sessions
 from tests.simulation.oracle.files import official_path
 from tests.simulation.oracle.memory import Memory
@@ -82,6 +83,14 @@ def _is_equal(value: float | None, wanted: float | None) -> bool:
 def sound_official_days(bars: Bars, memory: Memory) -> Bars:
     """Return the official days whose file nobody has damaged: readers compare no digests, as of minute bars."""
     return {day: rows for day, rows in bars.items() if official_path(day) not in memory.damage}
+
+
+def recorded_official_days(bars: Bars, report: IntegrityReport | None) -> Bars:
+    """Return the official days that coverage can know: it does not believe a file that ``verify`` names, as one whose
+    record was not written.
+    """
+    named = {problem.path for problem in report.problems} if report is not None else set()
+    return {day: rows for day, rows in bars.items() if official_path(day) not in named}
 
 
 def official(bars: Bars, said: Mapping[str, set[Row]]) -> Findings:

@@ -159,7 +159,8 @@ class Oracle:
             for each in judged:
                 self._world.counts.count("judged", str(each.verdict.verdict))
             yield "verdict", verdicts.still_complete(judged, memory)
-            yield "ok over a loss", verdicts.ok_over_a_loss(judged, official, traits.session)
+            known = derived.recorded_official_days(official, report)
+            yield "ok over a loss", verdicts.ok_over_a_loss(judged, known, traits.session)
 
     def _of_official_days(self, wanted: Wanted, found: Readings) -> Iterator[Named]:
         yield "as of", self._official.as_of(found)
