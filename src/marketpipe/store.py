@@ -16,7 +16,6 @@ from marketpipe.config.classes import FORMER
 from marketpipe.imported_stores import imported_spans, recorded_spans, refuse_other_import
 from marketpipe.ingestion.application.ingestion_planner import present_summaries, with_official_days
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
-from marketpipe.ingestion.domain.store_status import RecoveryReport
 from marketpipe.integration.application.ports import MarketDataProvider
 from marketpipe.measuring import labels_of
 from marketpipe.metrics import MetricsObserver, Registry, RunTotals, metrics_in
@@ -54,7 +53,18 @@ from marketpipe.storage.domain.dataset_lock import DatasetLock
 from marketpipe.storage.domain.integrity import REPAIRED_BY, IntegrityReport
 from marketpipe.storage.domain.storage_metadata import AggregationReport
 
-from . import compacting, composition, derived, dropping, exports, monitoring, reading, reporting, side_rings
+from . import (
+    compacting,
+    composition,
+    derived,
+    dropping,
+    exports,
+    monitoring,
+    reading,
+    recovering,
+    reporting,
+    side_rings,
+)
 from .coverage_parts import assessor
 
 if TYPE_CHECKING:
@@ -237,6 +247,7 @@ class Store:
         return derived.query(self._parts).run(sql)
 
     load, export, export_query, drop = reading.load, exports.export, exports.export_query, dropping.drop
+    recover = recovering.recover
     compact = compacting.compact
     report = reporting.report
     health, metrics_registry, expose_store = monitoring.health, monitoring.metrics_registry, monitoring.expose_store
@@ -311,30 +322,6 @@ class Store:
         refuse_unknown(chosen or (), self._known_symbols(), self._config.output_path)
         checker = side_rings.new_integrity_checker(self._parts)
         return checker.freeze(chosen, first, last, self._recorded_session())
-
-    def recover(self, *, force: bool = False) -> RecoveryReport:
-        """Build a new state from the stored files if the old state is lost or damaged; ``force`` archives a good one.
-
-        Days without bars leave no file: they will be asked for once more. Raises ``ConfigurationError`` if the state
-        can be read, if there is neither a state nor a bar, or if there are files and none names its dataset, and
-        ``StoreBusyError`` while an ingestion runs.
-        """
-        recoverer, parts = composition.new_recoverer(self._parts), self._parts
-        recoverer.must_archive(force)  # refused before a lock file is made
-        if not recoverer.has_state() and not composition.new_stored_files(parts).symbols():
-            place = parts.config.output_path.absolute()
-            raise ConfigurationError(f"nothing was recovered: no bars are stored at {place}, and there is no state")
-        composition.stored_identity(parts).refuse_nameless()
-        with self._runs.run(), composition.update_lock(parts).acquired():
-            files, set_aside = composition.new_stored_files(parts), recoverer.archive_state(force)
-            found = composition.stored_identity(parts).prevailing()
-            symbols = sorted(files.symbols()) if found else []
-            days = ((symbol, files.stored_days(symbol, found)) for symbol in symbols if found)
-            for path in [*files.strays(), *(path for symbol in symbols for path in files.strays_of(symbol))]:
-                files.remove_leftover(path)
-            report = recoverer.recover(found, days, set_aside)
-            recorded = 0 if found is None else side_rings.recover_official_days(parts, symbols, found)
-            return evolve(report, official_days=recorded)
 
     def _named_range(
         self, symbols: Symbols | None, start: AnyDate | None, end: AnyDate | None

@@ -111,6 +111,12 @@ def test_a_power_loss_takes_nothing_that_was_reported() -> None:
     assert broken(bars.lost(seen(loss, Ledger(), before, NO_FILES, unsure))) == []
 
 
+def test_a_power_loss_may_bring_back_what_somebody_has_removed() -> None:
+    files, memory = stored({DAY: WHOLE}), Memory(NO_FILES, possible={DAY: [None]}, doubted={DAY})
+    after = seen(step("power loss", "happened"), Ledger(), NO_FILES, files, memory)
+    assert broken(bars.lost(after)) == []
+
+
 def test_what_was_not_reported_before_a_power_loss_may_be_lost() -> None:
     ledger, memory = heard(WHOLE), Memory()
     killed = seen(step(ended="killed"), ledger, NO_FILES, stored({DAY: WHOLE}), memory)

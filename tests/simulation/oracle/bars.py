@@ -90,8 +90,9 @@ def _unchanged(seen: Seen, day: Day, rows: Rows) -> str | None:
     known = seen.memory.possible.get(day, [None])
     if rows == known[-1]:
         return None
-    if "power loss" in seen.kinds():
-        return None if rows in known else f"{_named(day)} lost its bars: {_counts(known[-1], rows)}"
+    if "power loss" in seen.kinds():  # it also brings back what somebody has removed, if that was not synced
+        may_be = rows in known or seen.memory.was_damaged(day)
+        return None if may_be else f"{_named(day)} lost its bars: {_counts(known[-1], rows)}"
     if (words := seen.words.get(day)) is None:
         return f"{_named(day)} changed, though nothing was said of it: {_counts(known[-1], rows)}"
     rejected = seen.now.rejected(day)
