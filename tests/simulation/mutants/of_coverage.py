@@ -50,16 +50,21 @@ OF_COVERAGE: Final = (
     ),
     Mutant(
         "a file with other bytes than the recorded ones is as good",
-        change(
-            INVENTORY,
-            "        return None if is_same else VersionCondition.ALTERED\n",
-            "        return None\n",
+        (
+            Change(
+                INVENTORY, "        return None if is_same else VersionCondition.ALTERED\n", "        return None\n"
+            ),
+            Change(
+                INVENTORY,
+                "    if size == STRANGE or recorded_size not in (None, size):\n",
+                "    if size == STRANGE or recorded_size == -1:\n",
+            ),
         ),
         ("heals", "verdict", "lost"),
         told("""
             2024-03-06 01:31 update
             corrected symbol=AAPL date=2024-03-05 bars=2
-            audit adopt [lost commit at sql COMMIT 9]
+            audit adopt [kill at sql COMMIT 9]
             coverage
         """),
     ),
@@ -113,18 +118,20 @@ OF_COVERAGE: Final = (
             "",
         ),
         ("verdict",),
-        told("""
+        told(
+            """
             2024-03-06 01:31 update
             day lacking symbol=AAPL date=2024-03-06 official=True
             2024-03-07 01:31 update
-        """),
+        """,
+            confirmations=3,
+        ),
     ),
     Mutant(
         "a bar whose high is below its low passes",
-        change(
-            BARS,
-            '    "high_is_highest": AllOf(tuple(price <= HIGH for price in (OPEN, LOW, CLOSE))),\n',
-            '    "high_is_highest": AllOf(tuple(price >= 0 for price in (OPEN, LOW, CLOSE))),\n',
+        (
+            Change(BARS, "price <= HIGH for price in (OPEN, LOW, CLOSE)", "price >= 0 for price in (OPEN, LOW, CLOSE)"),
+            Change(BARS, "price >= LOW for price in (OPEN, HIGH, CLOSE)", "price >= LOW for price in (OPEN, CLOSE)"),
         ),
         ("invented", "lost"),
         told("""

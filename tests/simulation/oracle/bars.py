@@ -81,8 +81,17 @@ def _as_reported(seen: Seen, day: Day, rows: Rows, outcomes: set[DayOutcome]) ->
     is_final = outcome is DayOutcome.COMPLETE
     reasons = [differs(rows, word, seen.session, rejected, is_final=is_final) for word in words]
     if None in reasons:
-        return None
+        return _kept(seen.before.rows(day) or (), rows or (), words) if is_final else None
     return f"{_named(day)} was reported {outcome}: {reasons[-1]}; {_heard(words)}"
+
+
+def _kept(before: Iterable[Row], now: Iterable[Row], words: Iterable[Word]) -> str | None:
+    """A stored bar stays if the only newer version of it is none that can be stored."""
+    said = [row for word in words for row in word.rows]
+    times, good = {row[0] for row in said}, {row[0] for row in said if is_a_bar(row)}
+    stored = {row[0] for row in now}
+    gone = [row for row in before if row[0] in times - good and row[0] not in stored]
+    return f"{told(gone[0])} is gone, though its newer version is no bar" if gone else None
 
 
 def _unchanged(seen: Seen, day: Day, rows: Rows) -> str | None:

@@ -124,9 +124,11 @@ class Oracle:
         at = [*moments, *self._just_known]
         # days that were withdrawn since were there at former moments
         ever = {*days, *(day for reading in at for day in reading.days)}
-        dates = [date for _, date in ever]
+        symbols = {symbol for symbol, _ in ever}
+        # days without bars have official days too
+        dates = [date for symbol, date in (*ever, *self.memory.words) if symbol in symbols]
         return Wanted(
-            tuple(sorted({symbol for symbol, _ in ever})),
+            tuple(sorted(symbols)),
             min(dates, default=traits.start),
             max(dates, default=traits.start),
             tuple(str(reading.as_of) for reading in at),
@@ -159,6 +161,7 @@ class Oracle:
             for each in judged:
                 self._world.counts.count("judged", str(each.verdict.verdict))
             yield "verdict", verdicts.still_complete(judged, memory)
+            yield "verdict", verdicts.of_lost_files(coverage, memory)
             known = derived.recorded_official_days(official, report)
             yield "ok over a loss", verdicts.ok_over_a_loss(judged, known, traits.session)
 

@@ -15,6 +15,7 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from tests.simulation.exchange import all_sessions
 from tests.simulation.ledger import Word
 from tests.simulation.oracle.bars import differs, wanted_of
+from tests.simulation.oracle.files import data_path
 from tests.simulation.oracle.memory import Memory
 from tests.simulation.oracle.readings import Bars
 from tests.simulation.oracle.subject import Findings
@@ -70,6 +71,16 @@ def judged(report: CoverageReport, memory: Memory, now: Timestamp) -> Iterator[J
             continue
         words = [word for word in memory.words.get(day, ()) if word.began >= session.extended.end]
         yield Judged(day, each, words, memory.files.rows(day), memory.files.rejected(day))
+
+
+def of_lost_files(report: CoverageReport, memory: Memory) -> Findings:
+    """A day whose file somebody removed is not complete."""
+    lost = {path for path, damage in memory.damage.items() if damage.since is None}
+    for each in report.days() if lost else ():
+        day = str(each.symbol_day.symbol), str(each.symbol_day.trading_date)
+        if data_path(day) in lost and day not in memory.files.days:
+            is_wrong = each.finding.verdict is Verdict.COMPLETE
+            yield f"{' '.join(day)} is complete, and somebody removed its file" if is_wrong else None
 
 
 def verdict(days: Sequence[Judged], session: str, confirmations: int) -> Findings:

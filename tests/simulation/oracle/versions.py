@@ -138,7 +138,7 @@ def as_of(found: Readings, past: list[Reading], memory: Memory) -> Findings:
     now = Reading(BEGINNING, BEGINNING, {day: memory.files.rows(day) for day in memory.files.days})
     for name, reading in ((("bars",), now), *((("as of", str(each.as_of)), each) for each in past)):
         error, moment = found.error(*name), "now" if reading is now else str(reading.as_of)
-        if error is not None and is_sound and reading.days:
+        if error is not None and is_sound and any(reading.days.values()):
             yield f"load as of {moment} raised {type(error).__name__}: {error}"
         elif (bars := found.value(*name)) is not None:
             yield from _compared(reading, moment, bars, memory)
