@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from tests.simulation.mutants.attacks import AT_ONCE
 from tests.simulation.mutants.mutant import Change, Mutant, change
 from tests.simulation.mutants.telling import told
 
 WALK: Final = "integration/domain/page_walk.py"
 CLIENT: Final = "integration/infrastructure/base_api_client.py"
+ARRIVED: Final = "storage/infrastructure/arrived_days.py"
 RATE: Final = "integration/infrastructure/rate_limiter.py"
 RETRY: Final = "integration/infrastructure/retry.py"
 ASSEMBLER: Final = "integration/infrastructure/whole_day_assembler.py"
@@ -42,15 +44,18 @@ OF_THE_PROVIDER: Final = (
         ),
         ("rate",),
         told(
-            """
-            2024-03-06 01:31 update [wire page 1 at GET 2]
+            f"""
+            2024-03-06 01:31 {AT_ONCE}
+            2024-03-07 01:31 {AT_ONCE}
             """,
             "AAPL",
+            "MSFT",
             requests_per_minute=8,
+            patience=0.0,
         ),
     ),
     Mutant(
-        "the limit is that of each process and not of all",
+        "every second request is not counted",
         change(
             RATE,
             "            self._disk.pwrite(file, HEADER.pack(count + 1, 0), 0)\n",
@@ -58,39 +63,24 @@ OF_THE_PROVIDER: Final = (
         ),
         ("rate",),
         told(
-            "2024-03-06 01:31 update [wire page 1 at GET 2]",
-            requests_per_minute=8,
-        ),
-    ),
-    Mutant(
-        "a bar that comes after a page of another day begins a day of its own",
-        change(
-            ASSEMBLER,
-            "        final_window = None if symbol_day in self._emitted else self._days.final_window(number)\n",
-            "        final_window = self._days.final_window(number)\n",
-        ),
-        ("lost", "verdict"),
-        told(
-            """
-            2024-03-08 01:31 update [wire page 3 at GET 2] [wire by-time at GET 3]
+            f"""
+            2024-03-06 01:31 {AT_ONCE}
+            2024-03-07 01:31 {AT_ONCE}
             """,
             "AAPL",
             "MSFT",
+            requests_per_minute=8,
+            patience=0.0,
         ),
     ),
     Mutant(
-        "a page that points to itself is read for ever",
-        (
-            Change(CLIENT, "        PageWalk.check_progress(exchange.call, page)\n", ""),
-            Change(WALK, "        if cursor in self._cursors:\n", "        if not cursor:\n"),
-            Change(
-                WALK,
-                "        if self._idle_in_a_row >= IDLE_PAGES_IN_A_ROW:\n",
-                "        if self._idle_in_a_row < 0:\n",
-            ),
-            Change(WALK, "        if self._bars_left < 0:\n", "        if self._bars_left > 0 and not cursor:\n"),
+        "bars are stored in the order in which they come",
+        change(
+            ARRIVED,
+            "            yield bars if is_ordered else self.day_bars(part.symbol_day, in_order(bars.table))\n",
+            "            yield bars\n",
         ),
-        ("ends",),
-        told("2024-03-06 01:31 update [wire page 3 at GET 2] [wire own-token at GET 3]"),
+        ("twice",),
+        told("2024-03-06 01:31 update [wire unsorted at GET 2]"),
     ),
 )

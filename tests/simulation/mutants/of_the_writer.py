@@ -88,9 +88,9 @@ OF_THE_WRITER: Final = (
         told(
             """
             2024-03-06 01:31 update
-            2024-03-08 01:31 ingest end=2024-03-06 | beside: ingest start=2024-03-07
+            2024-03-08 01:31 ingest end=2024-03-06 [pause 60 at replace 3] | beside: ingest start=2024-03-07
             """,
-            patience=0.0,
+            seed=3,
         ),
     ),
     Mutant(
