@@ -26,13 +26,14 @@ PROMISE_TESTS := tests/unit/ingestion tests/unit/storage/infrastructure/publishi
 	tests/unit/storage/infrastructure/test_*.py tests/contract/test_bar_store.py tests/contract/test_file_digests.py \
 	tests/contract/test_store_inventory.py tests/contract/test_symbol_day_leases.py
 
-.PHONY: help demo test run-tests test-thoroughly coverage-of-promises simulate bench docs wheel lint format clean
+.PHONY: help demo test run-tests test-thoroughly coverage-of-promises simulate mutants bench docs wheel lint format clean
 
 help:
 	@echo "make demo    install, ingest synthetic bars without keys or network, aggregate and show them"
 	@echo "make test    install, then run every test, lint, type check and architecture contract"
 	@echo "make test-thoroughly   let every write fail and die at every moment, with all examples; 'make test' tries some (about 12 minutes)"
 	@echo "make simulate MINUTES=10   run the whole product in simulated worlds of fresh seeds, which are printed; see docs/explanation/simulation.md"
+	@echo "make mutants  take one promise out of the product after another, and see whether the simulated world finds it again"
 	@echo "make coverage-of-promises   run the tests that have to reach each branch of the writer, the versions, the leases and the coverage rules"
 	@echo "make bench   install, then measure most figures of docs/performance.md again (about 20 minutes)"
 	@echo "make docs    install, then build the site of the documentation into site/; a link that leads nowhere is an error"
@@ -83,6 +84,9 @@ test-thoroughly: $(VENV)/.installed-dev
 
 simulate: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.simulation --minutes $(MINUTES) --jobs $(JOBS)
+
+mutants: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.simulation.mutants --jobs $(JOBS)
 
 coverage-of-promises: $(VENV)/.installed-dev
 	$(BIN)/python -m coverage run -m pytest -q $(PROMISE_TESTS)

@@ -20,6 +20,8 @@ from tests.simulation.mutants.sabotage import SABOTAGE
 from tests.support import child_processes
 
 MUTANTS: Final[Sequence[Mutant]] = (*ATTACKS, *SABOTAGE)
+TOGETHER: Final = 8
+"""So many stories without a mistake are carried out by one process."""
 ATTACKS_PROMISED: Final = 12
 SABOTAGE_PROMISED: Final = 30
 
@@ -50,12 +52,13 @@ def _is_named(mutant: Mutant, part: str) -> bool:
 
 def _told(chosen: Sequence[Mutant], options: argparse.Namespace, say: Callable[[str], None]) -> int:
     """Carry out the story of each mutant, and all of them without any mistake."""
-    stories = [each for each in chosen if each.story is not None]
-    without = dict(
-        zip((each.name for each in stories), sound([each.story for each in stories if each.story]), strict=True)
-    )
+    stories, without = [each for each in chosen if each.story is not None], dict[str, tuple[str, ...]]()
+    parts = [stories[start : start + TOGETHER] for start in range(0, len(stories), TOGETHER)]
     verdicts = list[Verdict]()
     with ThreadPoolExecutor(options.jobs) as pool:
+        for part, failures in zip(parts, pool.map(sound, parts), strict=True):
+            without |= {each.name: found for each, found in zip(part, failures, strict=True)}
+        say(f"{len(stories)} stories without any mistake: {sum(map(bool, without.values()))} fail")
         for verdict in pool.map(hunted, stories):
             verdicts.append(evolve(verdict, sound=without[verdict.mutant.name]))
             say("\n".join(_lines_of(verdicts[-1], verbose=options.verbose)))

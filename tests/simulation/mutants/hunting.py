@@ -81,10 +81,10 @@ def hunted_by_seeds(mutant: Mutant, seeds: Sequence[int], steps: int) -> Verdict
     return Verdict(mutant, steps=steps)
 
 
-def sound(stories: Sequence[Story]) -> list[tuple[str, ...]]:
-    """Return what fails in each story with the product as it is."""
-    lines, error = _tried(SOURCES, stories)
-    if len(lines) != len(stories):
+def sound(mutants: Sequence[Mutant]) -> list[tuple[str, ...]]:
+    """Return what fails in the story of each mutant with the product as it is."""
+    lines, error = _tried(SOURCES, [mutant.story for mutant in mutants if mutant.story is not None])
+    if len(lines) != len(mutants):
         raise RuntimeError(f"a story does not end, with the product as it is: {error}")
     return [tuple(line["failures"]) for line in lines]
 

@@ -113,7 +113,7 @@ OF_DERIVED: Final = (
             audit adopt [kill at sql COMMIT 9]
             load
             """,
-            copies="parquet",
+            copies="arrow",
         ),
     ),
     Mutant(
