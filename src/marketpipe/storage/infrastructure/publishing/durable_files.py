@@ -96,7 +96,7 @@ class DurableFiles:
         Raises ``StorageError``; each file is then wholly the old one or wholly the new one.
         """
         with self._new_folders() as prepare, _translated():
-            group = FileGroup(prepare, self._executor, self._refuse_links, self._recorder, self._machine)
+            group = FileGroup(prepare, self._sync, self._executor, self._refuse_links, self._recorder, self._machine)
             try:
                 yield group
                 group.publish()
@@ -115,13 +115,13 @@ class DurableFiles:
         """
         with self._new_folders() as prepare, _translated(*second_names.values()), ExitStack() as undo:
             folders = {name.parent for name in second_names.values()}
-            above = {parent for folder in folders for parent in prepare(folder)}
+            self._sync({parent for folder in folders for parent in prepare(folder)})
             kept = [(path, name) for path, name in second_names.items() if self._recorder.records(name)]
             digests = {name: _sha256(read_bytes(self._disk, path)) for path, name in kept}
             undo.enter_context(self._recorder.recorded(digests))
             for path, name in second_names.items():
                 _link_or_copy(path, name, undo, self._machine)
-            self._sync(folders | above)
+            self._sync(folders)
 
     def confirm(self, paths: Collection[Path]) -> None:
         """Make files durable that are in their places already. Raises ``StorageError``.
@@ -170,17 +170,25 @@ class DurableFiles:
 
     def _sync(self, folders: Collection[Path]) -> None:
         """Sync folders in any order; none is being synced any more when this returns or raises."""
-        futures = [self._executor.submit(sync_folder, folder, self._disk) for folder in folders]
+        futures = [self._executor.submit(self._sync_one, folder) for folder in folders]
         self._machine.threads.wait(futures)
         for future in futures:
             future.result()
+
+    def _sync_one(self, folder: Path) -> None:
+        try:
+            sync_folder(folder, self._disk)
+        except OSError as error:
+            # The folder that has a root is not the store's, and may be closed to it.
+            if error.errno not in NOT_ALLOWED or not any(root.parent == folder for root in self._roots):
+                raise
 
     @contextmanager
     def _new_folders(self) -> Iterator[Callable[[Path], Collection[Path]]]:
         """Yield a function that makes a folder and returns those above it that must be synced to make it durable.
 
-        A folder above may be unsynced because another thread has only just made it: that thread's sync may come later
-        than our files are reported, so we sync it as well.
+        A folder above may be unsynced because another thread or process has only just made it, or a dead one has: a
+        sync by who has made it may come later than our files are reported, or never, so we sync it as well.
         """
         made: list[Path] = []
 
@@ -224,18 +232,21 @@ class FileGroup:
     def __init__(
         self,
         prepare: Callable[[Path], Collection[Path]],
+        sync: Callable[[Collection[Path]], None],
         executor: Executor,
         refuse_links: Callable[[Path], object],
         recorder: Recorder,
         machine: Machine = HERE,
     ) -> None:
-        """``prepare`` makes a folder, and returns the others that have to be synced for it; both raise ``OSError``."""
-        self._prepare, self._executor, self._refuse_links = prepare, executor, refuse_links
+        """``prepare`` makes a folder, and returns the others that have to be synced for it, by ``sync``; they raise
+        ``OSError``, and ``refuse_links`` too.
+        """
+        self._prepare, self._sync, self._executor, self._refuse_links = prepare, sync, executor, refuse_links
         self._machine, self._disk = machine, machine.disk
         self._recorder, self._digests = recorder, dict[Path, str]()
         self._next, self._size = list[NewFile](), 0
         self._coming: list[Future[Sequence[StagedFile]]] = []
-        self._prepared = set[str]()
+        self._prepared, self._above = set[str](), set[Path]()
         self.folders = set[Path]()
         """To be synced when all files are in their places."""
         self.modified_ns = dict[Path, int]()
@@ -248,7 +259,8 @@ class FileGroup:
         # As text: to make a Path of each folder takes longer than all else here.
         if (name := os.path.dirname(path)) not in self._prepared:
             folder = path.parent
-            self.folders.update([*self._prepare(folder), folder])
+            self._above.update(self._prepare(folder))
+            self.folders.add(folder)
             self._prepared.add(name)
         self._next.append(NewFile(path, content, modified_ns, taken_times))
         if self._recorder.records(path):
@@ -270,14 +282,15 @@ class FileGroup:
             appended = _append(self._disk, path, lines)
         except FileNotFoundError:
             # The folders are synced all the same: files in them that have to be durable may be added later.
-            self.folders.update(self._prepare(path.parent))
+            self._above.update(self._prepare(path.parent))
             appended = _append(self._disk, path, first_lines() + lines, os.O_CREAT)
         except OSError as error:
             if error.errno not in NOT_IN_PLACE:
                 raise
             appended = False
         if not appended:
-            self.folders.update([*self._prepare(path.parent), path.parent])
+            self._above.update(self._prepare(path.parent))
+            self.folders.add(path.parent)
             file = NewFile(path, _content_or(self._disk, first_lines, path) + lines)
             # Written at once: an error of a file that was added would be an error of the whole group.
             self._coming.append(SameThread().submit(write_and_sync, [file], self._machine))
@@ -288,6 +301,9 @@ class FileGroup:
             files, self._next, self._size = self._next, [], 0
             self._coming.append(self._executor.submit(write_and_sync, files, self._machine))
         staged_files = [staged for coming in self._coming for staged in coming.result()]
+        # Before the first file has its name: so a folder that has a file of ours is durable, whoever has made it.
+        self._sync(self._above)
+        self._above.clear()
         with self._recorder.recorded(self._digests):
             for staged in staged_files:
                 staged.publish()
@@ -331,12 +347,17 @@ def _content_or(disk: Disk, first_lines: Callable[[], bytes], path: Path) -> byt
 
 
 def _make_folder(folder: Path, root: Path | None, machine: Machine) -> list[Path]:
-    """Make a folder and its parents. Return the folders with a new entry: unsynced, a crash could lose the branch."""
+    """Make a folder and its parents. Return those that must be synced, or a crash could lose the branch.
+
+    They are the folders with a new entry; and if none of our files is in the folder, all from its parent to the one
+    that has the root, for a process that made some of them may have died before it synced them.
+    """
     missing = list(takewhile(lambda place: not exists(machine.disk, place), chain((folder,), folder.parents)))
     make_folders(machine.disk, folder)
-    if folder not in missing:
-        sweep(folder, root, machine)
-    return [made.parent for made in missing]
+    if folder not in missing and sweep(folder, root, machine):
+        return []
+    inside = [above for above in folder.parents if root is not None and above.is_relative_to(root.parent)]
+    return [*inside, *(made.parent for made in missing if made.parent not in inside)]
 
 
 def _link_or_copy(path: Path, name: Path, undo: ExitStack, machine: Machine) -> None:

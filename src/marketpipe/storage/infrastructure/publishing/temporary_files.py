@@ -7,6 +7,7 @@ a shared lock on that folder, which is seen from every container of the machine.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -17,10 +18,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, matching, remove
+from marketpipe.shared_kernel.infrastructure.machine.disk import NOT_THERE, Disk, remove
 from marketpipe.shared_kernel.infrastructure.machine.machine import HERE, Machine
 
 SUFFIX: Final = ".tmp"
+UNLISTED: Final = (*NOT_THERE, errno.EACCES, errno.EPERM)
 _NAME: Final = re.compile(
     r"\..+\.(?P<host>[0-9a-f]{8})-(?P<boot>[0-9a-f]{8})-(?P<space>[0-9a-f]+)-(?P<process>\d+)-(?P<start>\d+)-\d+\.tmp",
     re.ASCII,
@@ -57,11 +59,29 @@ def is_left_behind(name: str, root: Path | None, machine: Machine = HERE) -> boo
     return machine.processes.start_of(int(match["process"])) != int(match["start"])
 
 
-def sweep(folder: Path, root: Path | None, machine: Machine = HERE) -> None:
-    """Remove the temporary files of processes that are gone. Raises ``OSError``."""
-    for leftover in matching(machine.disk, folder, f".*{SUFFIX}"):
-        if is_left_behind(leftover.name, root, machine):
-            remove(machine.disk, leftover)
+def sweep(folder: Path, root: Path | None, machine: Machine = HERE) -> bool:
+    """Remove the temporary files of processes that are gone. Return whether the folder has a file that is published.
+
+    Raises ``OSError``.
+    """
+    has_files = False
+    for name, is_file in _names_in(folder, machine.disk):
+        if not (name.startswith(".") and name.endswith(SUFFIX)):
+            has_files |= is_file
+        elif is_left_behind(name, root, machine):
+            remove(machine.disk, folder / name)
+    return has_files
+
+
+def _names_in(folder: Path, disk: Disk) -> list[tuple[str, bool]]:
+    """Return each name with whether it is that of a file; none of a folder that is not there or may not be listed."""
+    try:
+        with disk.scandir(folder) as entries:
+            return [(entry.name, entry.is_file()) for entry in entries]
+    except OSError as error:
+        if error.errno not in UNLISTED:
+            raise
+        return []
 
 
 class WriterLock:

@@ -189,6 +189,40 @@ def test_what_was_reported_as_stored_is_stored_after_a_power_loss(scenario: Scen
         assert {path: now.get(path) for path in after if not path.endswith("index")}.items() <= after.items()
 
 
+@pytest.mark.parametrize(("scenario", "has_links"), [each for each in SCENARIOS if each[0] is not move])
+def test_what_is_reported_after_another_process_has_failed_or_died_is_stored_after_a_power_loss(
+    scenario: Scenario, has_links: bool
+) -> None:
+    """The other one may have made the folders, and not have synced them."""
+    _, after, calls = calm(scenario, has_links)
+    for at, code in failures(calls, each_once=True):
+        world = World(has_links=has_links)
+        world.goes_wrong(scenario, FailingProcess(world.living, at, code))
+        assert not world.goes_wrong(scenario, FailingProcess(world.living))
+        world.disk.lose_power(Random(at))
+        now = world.files()
+        assert {path: now.get(path) for path in after if not path.endswith("index")}.items() <= after.items()
+
+
+class Closed(FailingProcess):
+    """A process that may not list a folder."""
+
+    def __init__(self, living: dict[int, int], folder: Path) -> None:
+        super().__init__(living)
+        self._folder = str(folder)
+
+    def call(self, kind: str, target: str = "") -> None:
+        super().call(kind, target)
+        if (kind, target) == ("open", self._folder):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), target)
+
+
+def test_the_folder_that_has_the_store_may_be_closed_and_no_folder_of_the_store() -> None:
+    world = World()
+    assert not world.goes_wrong(publish_new, Closed(world.living, ROOT.parent))
+    assert world.goes_wrong(publish_new, Closed(world.living, FEBRUARY))
+
+
 def test_the_scenarios_reach_each_place_that_calls_the_disk() -> None:
     reached = set[Place]()
     for scenario, has_links in SCENARIOS:
