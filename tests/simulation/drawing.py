@@ -9,6 +9,8 @@ from itertools import count
 from random import Random
 from typing import Any, Final, TypeVar
 
+from attrs import evolve
+
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from tests.simulation.drawn_changes import drawn_change, drawn_listing
 from tests.simulation.drawn_faults import ASKING, FaultRates, drawn_faults
@@ -16,7 +18,7 @@ from tests.simulation.drawn_scenes import drawn_scene
 from tests.simulation.exchange import all_sessions
 from tests.simulation.story import Fault, Step, Story, SymbolTraits
 from tests.simulation.traits import DiskTraits, Traits
-from tests.simulation.usual_calls import FIRST
+from tests.simulation.usual_calls import FIRST, usual_calls
 
 T = TypeVar("T")
 CALM_DAYS: Final = 3
@@ -63,6 +65,16 @@ EVENTS: Final[Mapping[str, float]] = {
     "clock": 2.5,
 }
 """What happens to the machine, and how often."""
+LONG_AGO: Final = 24
+"""Sessions before the story, so that a month has long ended: then it may become one file."""
+OF_OLD_STORES: Final[Mapping[str, float]] = {**COMMANDS, "compact": 3, "expand": 1.5}
+AT_NOON: Final = ("ingest", "ingest", "get", "update", "load", "coverage")
+"""While the session goes on."""
+WITH_AN_END: Final = frozenset(["ingest", "ingest retry", "get", "load", "coverage", "audit", "audit adopt"])
+CHANGES_FILES: Final = frozenset([*FIRST, "audit adopt", "compact", "expand", "aggregate"])
+UNOFFICIAL: Final = frozenset(["official absent", "halted all day", "day lacking"])
+"""Changes after which no official day may contradict what an answer lacks."""
+LIES: Final = ("lie empty", "lie even", "lie late", "body {}", "omit-page", "other-symbol", "truncate")
 ENDS: Final = {"disk full": "disk freed", "disk read-only": "disk writable", "clock": "clock"}
 AREAS: Final = ("data", "data", "data", "revisions", "aggregates", "official", "quarantine", "copies")
 
@@ -103,12 +115,12 @@ def _traits(random: Random) -> tuple[Traits, int]:
         adjustment=weighted(random, {"raw": 3.0, "split": 1.0}),
         session=weighted(random, {"regular": 3.0, "extended": 2.0}),
         timeframes=weighted(random, {(): 4.0, ("5m", "1d"): 3.0, ("1h",): 1.0, ("15m", "1h", "1d"): 1.0}),
-        copies=weighted(random, {"none": 6.0, "parquet": 1.0, "arrow": 1.0}),
+        copies=weighted(random, {"none": 6.0, "parquet": 1.0, "arrow": 2.0}),
         workers=weighted(random, {1: 4.0, 2: 3.0, 3: 2.0}),
         confirmations=weighted(random, {2: 4.0, 3: 1.0}),
         requests_per_minute=weighted(random, {200: 6.0, 30: 2.0, 8: 1.0}),
         begins=str(begins),
-        start=dates[first - weighted(random, {0: 3.0, 1: 1.0, 4: 1.0})],
+        start=dates[first - weighted(random, {0: 3.0, 1: 1.0, 4: 1.0, LONG_AGO: 1.0})],
     )
     return traits, first
 
@@ -138,7 +150,9 @@ class _Drawing:
         self._scenes = 0.0 if self._rates.is_calm else weighted(random, {0.0: 2.0, 0.12: 1.0})
         self._beside = weighted(random, {0.0: 2.0, 0.1: 2.0, 0.4: 1.0})
         self._standing = list[str]()
-        self._has_asked = True
+        self._has_asked, self._is_unofficial = True, False
+        is_old = bisect_left(self._dates, traits.start) <= first - LONG_AGO
+        self._commands = OF_OLD_STORES if is_old else COMMANDS
         self._at = Timestamp.parse(traits.begins)
 
     def steps_until(self, steps: int) -> list[Step]:
@@ -177,14 +191,11 @@ class _Drawing:
         return [self._step(self._random.choice(("verify", "coverage", "load", "status", "plan", "recover")), {})]
 
     def _day(self, day: int) -> list[Step]:
-        drawn = list[Step]()
-        if self._random.random() < 0.1:
-            self._at = Timestamp.parse(f"{self._dates[day]}T15:{self._random.randrange(60):02d}:00Z")
-            drawn.append(self._command(self._random.choice(("ingest", "update", "load", "coverage")), day))
+        drawn = self._noon(day)
         self._at, self._has_asked = self._evening(day), False
         drawn += self._ends()
         drawn += self._changes_of(day)
-        commands = [weighted(self._random, COMMANDS) for _ in range(self._count(self._busy))]
+        commands = [weighted(self._random, self._commands) for _ in range(self._count(self._busy))]
         commands.insert(0 if self._random.random() < 0.6 else len(commands), "update")
         for command in commands:
             drawn += self._command_with_sequel(command, day)
@@ -196,6 +207,15 @@ class _Drawing:
         if self._random.random() < self._events:
             drawn += self._event(day)
         return drawn
+
+    def _noon(self, day: int) -> list[Step]:
+        """Sometimes somebody asks for the session while it goes on."""
+        if self._random.random() >= 0.15:
+            return []
+        date, hour, minute = self._dates[day], self._random.randrange(15, 21), self._random.randrange(60)
+        self._at = Timestamp.parse(f"{date}T{hour}:{minute:02d}:00Z")
+        step = self._command(self._random.choice(AT_NOON), day)
+        return [evolve(step, what={**step.what, "end": date}) if step.kind in WITH_AN_END else step]
 
     def _recent(self, day: int) -> list[str]:
         return self._dates[max(self._first - 4, day - 5) : day + 1]
@@ -218,17 +238,18 @@ class _Drawing:
             names = [symbol.symbol for symbol in self._symbols]
             coming, later = self._dates[day + 1 : day + 13], [str(self._evening(day + more)) for more in (1, 2, 4)]
             kind, what = drawn_change(self._random, names, self._recent(day), coming, later)
+            self._is_unofficial = kind in UNOFFICIAL
             drawn.append(self._step(kind, what))
         return drawn
 
     def _command_with_sequel(self, kind: str, day: int) -> list[Step]:
         """Return a command; after one that is killed, sometimes power is lost, and sometimes somebody looks at once.
 
-        Power is also lost when an update has only just ended: what it has reported must be durable.
+        Power is also lost when a command has only just ended: what it has reported must be durable.
         """
         step = self._command(kind, day)
         if not any(fault.kind == "kill" for each in step.all() for fault in each.faults):
-            is_lost = kind in FIRST and self._random.random() < self._events / 3
+            is_lost = kind in CHANGES_FILES and self._random.random() < self._events / (3 if kind in FIRST else 1)
             return [step, self._step("power loss", {})] if is_lost else [step]
         sequel = [self._step("power loss", {})] if self._random.random() < 0.5 else []
         if self._random.random() < 0.5:
@@ -240,13 +261,37 @@ class _Drawing:
         self._has_asked |= kind in FIRST
         beside = list[Step]()
         while self._random.random() < self._beside and len(beside) < 2:
-            other = weighted(self._random, COMMANDS)
-            beside.append(self._step(other, self._what(other, day), self._faults(other)))
+            beside.append(self._one_beside(day))
+        if beside and not self._rates.is_calm and self._random.random() < 0.3:
+            faults, beside[0] = self._paused(kind, faults), evolve(beside[0], faults=(*beside[0].faults, LATE_TO_OPEN))
         return self._step(kind, self._what(kind, day), faults, beside)
+
+    def _one_beside(self, day: int) -> Step:
+        """Return a command for the same time. Two updates exclude one another; other writers meet in one folder."""
+        kind = weighted(self._random, self._commands)
+        if kind == "update" and self._random.random() < 0.7:
+            kind = "ingest"
+        what = self._what(kind, day)
+        if kind in ASKING and self._random.random() < 0.5:
+            start = max(bisect_left(self._dates, self._traits.start), day - self._random.randrange(4))
+            what |= {"symbols": self._random.choice(self._symbols).symbol, "start": self._dates[start]}
+        return self._step(kind, what, self._faults(kind))
+
+    def _paused(self, kind: str, faults: tuple[Fault, ...]) -> tuple[Fault, ...]:
+        """Let a command wait while its files take their places: otherwise nobody beside it sees that moment."""
+        usual = usual_calls(kind, is_first=kind in FIRST, symbols=len(self._symbols))
+        call = self._random.choice(("fsync", "replace"))
+        if call not in usual or not usual[call].sure:
+            return faults
+        return (*faults, Fault("pause", call, self._random.randint(1, usual[call].sure), "5"))
 
     def _faults(self, kind: str) -> tuple[Fault, ...]:
         is_first, symbols = not self._has_asked, len(self._symbols)
-        return drawn_faults(self._random, self._rates, kind, is_first=is_first, symbols=symbols)
+        found = drawn_faults(self._random, self._rates, kind, is_first=is_first, symbols=symbols)
+        if found or self._rates.is_calm or not (self._is_unofficial and kind in ASKING and is_first):
+            return found
+        nth = self._random.randrange(1, 5)
+        return (Fault("wire", "GET", nth, self._random.choice(LIES)),) if self._random.random() < 0.4 else ()
 
     def _what(self, kind: str, day: int) -> dict[str, Any]:
         """Return what a command names: those that go through the whole store, the last sessions of long stories."""
@@ -293,6 +338,7 @@ class _Drawing:
         return [self._step("update", {}), self._step(look[day % len(look)], {})]
 
 
+LATE_TO_OPEN: Final = Fault("pause", "open", 1, "3")
 _CLOCKS: Final = (
     {"ahead": 3_600.0},
     {"ahead": -3_600.0},

@@ -34,7 +34,7 @@ MAY_FAIL: Final = (
     *("open", "write", "fsync", "replace", "mkdir", "utime", "unlink", "link", "begin_to_store"),
     *("scandir", "listdir", "stat", "lstat", "opened", "read"),
 )
-DEEP: Final = 0.15
+DEEP: Final = 0.1
 """So many faults are at a late call, which about half of such commands make."""
 KILLED_AT: Final[Mapping[str, float]] = {
     "replace": 4,
