@@ -40,7 +40,9 @@ class SQLiteFileDigests:
             return bool(rows)
 
     def expect(self, digests: Mapping[str, str]) -> None:
-        with self._file.transaction() as connection:
+        # A power loss may keep a removal and lose this record. Of a file that is gone nothing would ever be recorded
+        # again: it would count as lost for ever.
+        with self._file.transaction(durable=ABSENT in digests.values()) as connection:
             connection.executemany(ADOPT, self._rows(dict.fromkeys(digests, ABSENT)))
             connection.executemany(ADD, self._rows(digests))
 

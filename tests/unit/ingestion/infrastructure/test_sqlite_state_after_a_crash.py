@@ -5,13 +5,16 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
+from marketpipe.shared_kernel.domain.store_inventory import ABSENT
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
+from tests.simulation.modelled_states import STATE, ModelledComputer
 from tests.support import dying_recorder
 from tests.support.checkpoints import CHECKED_AT as NOW
 from tests.support.child_processes import run
@@ -48,3 +51,21 @@ def test_a_killed_process_loses_nothing_committed_and_leaves_nothing_half_done(
         ("interrupted", str(NOW)),
     ]
     state.close()
+
+
+@pytest.mark.parametrize("expected", [ABSENT, "bb"])
+def test_a_power_loss_takes_no_record_of_a_removal_that_it_may_keep(expected: str) -> None:
+    kept = set[frozenset[str]]()
+    for loss in range(20):
+        computer = ModelledComputer()
+        machine, end = computer.process()
+        state = SQLiteState(STATE, "../data", machine=machine)
+        state.file_digests.settle({"quarantine/x.parquet": "aa"})
+        state.file_digests.expect({"quarantine/x.parquet": expected})
+        end()
+        computer.disk.sync_all()
+        computer.databases.lose_power(Random(loss))
+        again = SQLiteState(STATE, "../data", machine=computer.process()[0])
+        kept.add(again.file_digests.below("quarantine/").get("quarantine/x.parquet", frozenset()))
+        computer.close()
+    assert (kept == {frozenset({"aa", ABSENT})}) is (expected == ABSENT)
