@@ -13,12 +13,12 @@ from attrs import evolve
 
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from tests.simulation.drawn_changes import drawn_change, drawn_listing
-from tests.simulation.drawn_faults import ASKING, FaultRates, drawn_faults
+from tests.simulation.drawn_faults import ASKING, NEVER, FaultRates, drawn_faults
 from tests.simulation.drawn_scenes import drawn_scene
 from tests.simulation.exchange import all_sessions
 from tests.simulation.story import Fault, Step, Story, SymbolTraits
 from tests.simulation.traits import DiskTraits, Traits
-from tests.simulation.usual_calls import FIRST, usual_calls
+from tests.simulation.usual_calls import FIRST, Counted, usual_calls
 
 T = TypeVar("T")
 CALM_DAYS: Final = 3
@@ -120,7 +120,7 @@ def _traits(random: Random) -> tuple[Traits, int]:
         confirmations=weighted(random, {2: 4.0, 3: 1.0}),
         requests_per_minute=weighted(random, {200: 6.0, 30: 2.0, 8: 1.0}),
         begins=str(begins),
-        start=dates[first - weighted(random, {0: 3.0, 1: 1.0, 4: 1.0, LONG_AGO: 1.0})],
+        start=dates[first - weighted(random, {0: 3.0, 1: 1.0, 4: 1.0, LONG_AGO: 0.6})],
     )
     return traits, first
 
@@ -257,13 +257,15 @@ class _Drawing:
         return [step, *sequel]
 
     def _command(self, kind: str, day: int) -> Step:
-        faults = self._faults(kind)
+        faults, usual = self._faults(kind), self._usual(kind)
         self._has_asked |= kind in FIRST
         beside = list[Step]()
         while self._random.random() < self._beside and len(beside) < 2:
             beside.append(self._one_beside(day))
         if beside and not self._rates.is_calm and self._random.random() < 0.3:
-            faults, beside[0] = self._paused(kind, faults), evolve(beside[0], faults=(*beside[0].faults, LATE_TO_OPEN))
+            faults = (*faults, *self._paused(usual))
+            if self._usual(beside[0].kind).get("open", NEVER).sure:
+                beside[0] = evolve(beside[0], faults=(*beside[0].faults, LATE_TO_OPEN))
         return self._step(kind, self._what(kind, day), faults, beside)
 
     def _one_beside(self, day: int) -> Step:
@@ -277,20 +279,23 @@ class _Drawing:
             what |= {"symbols": self._random.choice(self._symbols).symbol, "start": self._dates[start]}
         return self._step(kind, what, self._faults(kind))
 
-    def _paused(self, kind: str, faults: tuple[Fault, ...]) -> tuple[Fault, ...]:
+    def _paused(self, usual: Counted) -> list[Fault]:
         """Let a command wait while its files take their places: otherwise nobody beside it sees that moment."""
-        usual = usual_calls(kind, is_first=kind in FIRST, symbols=len(self._symbols))
-        call = self._random.choice(("fsync", "replace"))
-        if call not in usual or not usual[call].sure:
-            return faults
-        return (*faults, Fault("pause", call, self._random.randint(1, usual[call].sure), "5"))
+        calls = [call for call in ("fsync", "replace") if usual.get(call, NEVER).sure]
+        if not calls:
+            return []
+        call = self._random.choice(calls)
+        return [Fault("pause", call, self._random.randint(1, usual[call].sure), "5")]
+
+    def _usual(self, kind: str) -> Counted:
+        return usual_calls(kind, is_first=not self._has_asked, symbols=len(self._symbols))
 
     def _faults(self, kind: str) -> tuple[Fault, ...]:
         is_first, symbols = not self._has_asked, len(self._symbols)
         found = drawn_faults(self._random, self._rates, kind, is_first=is_first, symbols=symbols)
         if found or self._rates.is_calm or not (self._is_unofficial and kind in ASKING and is_first):
             return found
-        nth = self._random.randrange(1, 5)
+        nth = self._random.randrange(1, 4)
         return (Fault("wire", "GET", nth, self._random.choice(LIES)),) if self._random.random() < 0.4 else ()
 
     def _what(self, kind: str, day: int) -> dict[str, Any]:
