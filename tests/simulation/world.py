@@ -44,9 +44,9 @@ class World:
         self.scheduler = Scheduler(f"{story.seed}/schedule", story.traits.patience)
         self.clock = WorldClock(self.scheduler, Timestamp.parse(story.traits.begins))
         self.counts, self.market, self.ledger = Counts(), Market(story), Ledger()
-        self.disk = ModelledDisk(story.traits.disk, self.clock.now_ns, str(story.seed))
-        self.databases = ModelledDatabases(self.disk)
         self.skew, self.standing, self.boot = story.traits.skew, False, 1
+        self.disk = ModelledDisk(story.traits.disk, self._file_time_ns, str(story.seed))
+        self.databases = ModelledDatabases(self.disk)
         self.outcomes: list[Outcome] = []
         self.damaged: dict[str, str] = {}
         self._living: list[Process] = []
@@ -119,6 +119,10 @@ class World:
     def draw(self, what: str = "") -> Random:
         """Return a generator for the step that is carried out: it depends on no other step."""
         return Random(f"{self.story.seed}/{self._step.number}/{what}")
+
+    def _file_time_ns(self) -> int:
+        """Files get the time of the machine, be it right or not."""
+        return self.clock.now_ns() + int(self.skew * 1e9)
 
     def _begin(self, step: Step) -> None:
         self._step, self._started = step, 0
