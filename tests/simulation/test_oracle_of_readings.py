@@ -9,6 +9,7 @@ from attrs import evolve
 
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
+from marketpipe.shared_kernel.domain.symbol import Outcome as DayOutcome
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.domain.dataset_lock import DatasetLock, LockScope
 from marketpipe.storage.domain.integrity import Damage, IntegrityProblem, IntegrityReport
@@ -17,7 +18,7 @@ from tests.simulation.oracle import derived, integrity, versions
 from tests.simulation.oracle.files import NO_FILES, StoreFiles, data_path
 from tests.simulation.oracle.memory import Memory
 from tests.simulation.oracle.readings import Readings
-from tests.simulation.seen_by_hand import DAY, EVENING, broken, row, seen, step, stored
+from tests.simulation.seen_by_hand import DAY, EVENING, broken, report, row, seen, step, stored
 
 WHOLE = [row(0), row(15), row(30)]
 NEXT_DAY = (DAY[0], "2024-03-06")
@@ -195,6 +196,18 @@ def test_bars_of_a_timeframe_are_those_that_the_reference_makes() -> None:
     assert broken(derived.aggregate(Readings({("bucket", DAY, "5m"): made}), wanted, memory)) == []
     for wrong in (made[:1], [made[0], (*made[1][:4], 98.0, *made[1][5:])]):
         assert len(broken(derived.aggregate(Readings({("bucket", DAY, "5m"): wrong}), wanted, memory))) == 1
+
+
+def test_aggregates_are_fresh_when_a_command_has_made_those_of_all_symbols() -> None:
+    for kind, what, is_fresh in (
+        ("update", {}, True),
+        ("update", {"symbols": "AAA"}, False),
+        ("audit adopt", {}, False),
+    ):
+        memory, step_of = Memory(), step(value=report({DAY: DayOutcome.COMPLETE}))
+        made = evolve(step_of, step=evolve(step_of.step, kind=kind, what=what))
+        memory.take_over(seen(made, Ledger(), NO_FILES, stored({DAY: WHOLE}), memory), 0)
+        assert memory.is_fresh is is_fresh
 
 
 def test_a_daily_bar_is_that_of_the_regular_session_with_its_auction() -> None:

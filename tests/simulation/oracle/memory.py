@@ -21,6 +21,8 @@ Rows = tuple[Row, ...] | None
 
 
 INGESTIONS: Final = ("ingest", "ingest retry")
+REFRESHING: Final = ("update", "ingest", "ingest retry")
+"""Commands that make all aggregates of the symbols that they are about."""
 PLACE: Final = re.compile(
     r"(?:data|revisions|quarantine|copies)/symbol=([^/]+)/year=(\d{4})/month=(\d\d)(?:/day=(\d\d))?"
 )
@@ -199,7 +201,9 @@ class Memory:
         if "power loss" in kinds or any(kind.startswith("recover") for kind in kinds):
             self.proven = {path for path in self.proven if path.startswith("data/") and path not in self.damage}
         refreshed = any(report.aggregates.ok for report in seen.reports()) and went_well and not seen.outcome.beside
-        self.is_fresh = refreshed or (self.is_fresh and went_well and not changed)
+        step = seen.outcome.step
+        is_of_all = step.kind in REFRESHING and "symbols" not in step.what
+        self.is_fresh = (refreshed and (is_of_all or self.is_fresh)) or (self.is_fresh and went_well and not changed)
 
     def _note_complete(self, seen: Seen, reported: Mapping[Day, set[DayOutcome]]) -> None:
         """Remember which days need no further request: complete, and their files untouched since."""
