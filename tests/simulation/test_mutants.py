@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from tests.simulation.mutants.__main__ import ATTACKS_PROMISED, MUTANTS, SABOTAGE_PROMISED
 from tests.simulation.mutants.attacks import ATTACKS
-from tests.simulation.mutants.mutant import Mutant, change
+from tests.simulation.mutants.mutant import SOURCES, Mutant, change
 from tests.simulation.mutants.sabotage import SABOTAGE
 from tests.simulation.mutants.telling import lines_of, told
 from tests.simulation.story import Fault, Story
@@ -29,6 +30,14 @@ def test_each_mutant_has_a_name_of_its_own_and_a_story_or_a_reason() -> None:
 def test_there_are_as_many_as_promised() -> None:
     assert len({each.attack for each in ATTACKS if each.story}) >= ATTACKS_PROMISED
     assert sum(each.story is not None for each in SABOTAGE) >= SABOTAGE_PROMISED
+
+
+def test_the_page_says_how_many_there_are() -> None:
+    page = (SOURCES.parent / "docs" / "explanation" / "simulation.md").read_text("utf-8")
+    _, _, table = page.partition("| mistakes in | mutants | for example |")
+    counts = re.findall(r"^\| [^|]+ \| (\d+)[^|]* \| ([^|]+) \|$", table, re.MULTILINE)[:7]
+    assert sum(int(count) for count, _ in counts) == len(MUTANTS)
+    assert {example for _, example in counts} <= {mutant.name for mutant in MUTANTS}
 
 
 def test_a_text_that_is_no_longer_there_is_an_error(tmp_path: Path) -> None:

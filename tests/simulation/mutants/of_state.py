@@ -48,7 +48,7 @@ OF_STATE: Final = (
             "            pass\n",
         ),
         ("lease", "ends"),
-        told("2024-03-06 01:31 ingest [pause 5000 at GET 2] | beside: ingest", seed=2),
+        told("2024-03-06 01:31 ingest [pause 1500 at GET 2] | beside: ingest", seed=2),
     ),
     Mutant(
         "a checkpoint is not as durable as its file",
