@@ -192,4 +192,27 @@ OF_STATE: Final = (
             verify lock
         """),
     ),
+    Mutant(
+        "what another process has settled meanwhile is requested again",
+        change(
+            LEASES,
+            "            settled = {} if since is None else self._settled(connection, wanted, since)\n",
+            "            settled = {} if since is None else self._settled(connection, {}, since)\n",
+        ),
+        ("asked again",),
+        told("2024-03-06 01:31 ingest | beside: ingest"),
+    ),
+    Mutant(
+        "a process writes though its lease ran out and another has the days",
+        change(
+            LEASES,
+            "            return connection.execute(SET_LEASE_END, (NEVER, lease)).rowcount == 1\n",
+            "            return connection.execute(SET_LEASE_END, (NEVER, lease)).rowcount >= 0\n",
+        ),
+        ("lost",),
+        told("""
+            2024-03-05 12:30 corrected symbol=AAPL date=2024-03-05 bars=2 until=2024-03-06T01:35:00Z
+            2024-03-06 01:31 ingest | beside: ingest [pause 1500 at sql BEGIN 7]
+        """),
+    ),
 )

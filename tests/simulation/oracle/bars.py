@@ -12,11 +12,13 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from tests.simulation.exchange import all_sessions
 from tests.simulation.ledger import Word
 from tests.simulation.oracle.files import UNREADABLE, rows_in
-from tests.simulation.oracle.memory import Rows, Seen
+from tests.simulation.oracle.memory import INGESTIONS, Rows, Seen
 from tests.simulation.oracle.subject import Findings
 from tests.simulation.rows import Day, Row, by_time
 
 MINUTE: Final = 60_000_000
+LONGEST_WALK: Final = 5 * MINUTE
+"""Answers that began so close to one another may be stored in any order."""
 
 
 def invented(seen: Seen, said: Mapping[str, set[Row]]) -> Findings:
@@ -72,6 +74,7 @@ def _as_reported(seen: Seen, day: Day, rows: Rows, outcomes: set[DayOutcome]) ->
     if not words or len(outcomes) > 1:
         return _unchanged(seen, day, rows)
     rejected, (outcome,) = seen.now.rejected(day), outcomes
+    words = _latest(seen, words)
     if outcome is DayOutcome.EMPTY:
         if rows is None and any(not wanted_of(word, seen.session) for word in words):
             return None
@@ -83,6 +86,18 @@ def _as_reported(seen: Seen, day: Day, rows: Rows, outcomes: set[DayOutcome]) ->
     if None in reasons:
         return _kept(seen.before.rows(day) or (), rows or (), words) if is_final else None
     return f"{_named(day)} was reported {outcome}: {reasons[-1]}; {_heard(words)}"
+
+
+def _latest(seen: Seen, words: list[Word]) -> list[Word]:
+    """Return the words that may have been stored last: whoever has a lease stores nothing older than others before."""
+    went_well = all(
+        each.ended == "returned" and all(text.startswith("pause") for text in each.happened)
+        for each in seen.outcome.all()
+    )
+    if not went_well or not seen.kinds() <= {*INGESTIONS, "update"}:
+        return words
+    newest = max(word.began.epoch_micros for word in words)
+    return [word for word in words if word.began.epoch_micros >= newest - LONGEST_WALK]
 
 
 def _kept(before: Iterable[Row], now: Iterable[Row], words: Iterable[Word]) -> str | None:

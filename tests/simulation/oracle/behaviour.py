@@ -85,6 +85,15 @@ def asked_again(seen: Seen, memory: Memory, asked: Iterable[tuple[Asked, Deliver
             yield None if not found else f"{found[0][0]} {found[0][1]} was complete, and its minutes were requested"
 
 
+def asked_twice(seen: Seen) -> Findings:
+    """Of ingestions at the same time one requests a day, and the others take over what it has settled."""
+    if seen.kinds() != {"ingest"} or any(each.ended != "returned" or each.happened for each in seen.outcome.all()):
+        return
+    for day, words in sorted(seen.words.items()):
+        who = sorted({word.process for word in words if word.is_whole})
+        yield f"{' '.join(day)} was requested by {' and by '.join(who)}" if len(who) > 1 else None
+
+
 def rate(limit: int, moments: Sequence[int]) -> Findings:
     """No minute of the server's clock has more requests than it allows; ``moments`` ascend, in microseconds."""
     for number, moment in enumerate(moments):

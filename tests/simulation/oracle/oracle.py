@@ -75,6 +75,7 @@ class Oracle:
         yield "lost", bars.lost(seen)
         if self._world.story.traits.adjustment == "raw":  # adjusted prices are compared before a store grows
             yield "asked again", behaviour.asked_again(seen, self.memory, asked)
+            yield "asked again", behaviour.asked_twice(seen)
         self._requests = self._counted(seen, [answer.at for _, answer in asked])
         yield "rate", behaviour.rate(limit, self._requests)
         yield "lease", behaviour.lease(seen, limit, asked)
