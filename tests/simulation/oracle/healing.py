@@ -45,12 +45,16 @@ OF_RECORDS: Final = frozenset(
 
 @frozen
 class Healed:
-    """What there is after the calm commands: ``words`` are what the provider said to them."""
+    """What there is after the calm commands: ``words`` are what the provider said to them.
+
+    ``is_adjusted``: some of them were only compared with what is stored, as before a store of adjusted prices grows.
+    """
 
     words: Mapping[Day, list[Word]]
     files: StoreFiles
     coverage: CoverageReport
     integrity: IntegrityReport
+    is_adjusted: bool = False
 
 
 def heal(world: Subject) -> Healed | str:
@@ -78,7 +82,7 @@ def heal(world: Subject) -> Healed | str:
     outcome = world.ask(partial(_reports))
     if outcome.ended != "returned":
         return f"verify and coverage {outcome.ended}: {type(outcome.error).__name__}: {outcome.error}"
-    return Healed(words, files, *outcome.value)
+    return Healed(words, files, *outcome.value, is_adjusted=world.story.traits.adjustment != "raw")
 
 
 def _clear_up(world: Subject) -> None:
@@ -126,14 +130,17 @@ def _bars(healed: Healed, memory: Memory, session: str, ended: int) -> Findings:
         whole = [word for word in words if word.is_whole]
         if not whole or not _is_judged(day, memory, ended):
             continue
-        rows, word = healed.files.rows(day), whole[-1]
-        # an audit puts nothing into the quarantine
-        rejected = healed.files.rejected(day) | {row[0] for row in word.rows if not is_a_bar(row)}
-        if not wanted_of(word, session):
-            wrong = None if rows is None else f"{len(rows)} bars are stored, and the provider has none"
-        else:
-            wrong = differs(rows, word, session, rejected, is_final=True)
-        yield None if wrong is None else f"after calm commands {day[0]} {day[1]}: {wrong}"
+        wrong = [_differs(healed.files, word, session) for word in (whole if healed.is_adjusted else whole[-1:])]
+        yield None if None in wrong else f"after calm commands {day[0]} {day[1]}: {wrong[-1]}"
+
+
+def _differs(files: StoreFiles, word: Word, session: str) -> str | None:
+    rows = files.rows(word.day)
+    if not wanted_of(word, session):
+        return None if rows is None else f"{len(rows)} bars are stored, and the provider has none"
+    # an audit puts nothing into the quarantine
+    rejected = files.rejected(word.day) | {row[0] for row in word.rows if not is_a_bar(row)}
+    return differs(rows, word, session, rejected, is_final=True)
 
 
 def _is_judged(day: Day, memory: Memory, ended: int) -> bool:
