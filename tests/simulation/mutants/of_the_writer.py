@@ -35,7 +35,11 @@ OF_THE_WRITER: Final = (
     ),
     Mutant(
         "the folders above a new folder are not synced",
-        change(DURABLE, "    return [made.parent for made in missing]\n", "    return []\n"),
+        change(
+            DURABLE,
+            "    return [*inside, *(made.parent for made in missing if made.parent not in inside)]\n",
+            "    return []\n",
+        ),
         ("lost",),
         told(STORED_THEN_NO_POWER, disk=DiskTraits(ordered=False), seed=3),
     ),
@@ -63,7 +67,7 @@ OF_THE_WRITER: Final = (
     ),
     Mutant(
         "the second name of a former version is not synced",
-        change(DURABLE, "            self._sync(folders | above)\n", "            pass\n"),
+        change(DURABLE, "            self._sync(folders)\n", "            pass\n"),
         ("as of", "heals"),
         told(
             """
