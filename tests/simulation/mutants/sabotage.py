@@ -11,6 +11,7 @@ from tests.simulation.mutants.of_state import OF_STATE
 from tests.simulation.mutants.of_the_provider import OF_THE_PROVIDER
 from tests.simulation.mutants.of_the_writer import OF_THE_WRITER
 from tests.simulation.mutants.of_versions import OF_VERSIONS
+from tests.simulation.mutants.unseen import UNSEEN
 
 SABOTAGE: Final[tuple[Mutant, ...]] = (
     *OF_THE_WRITER,
@@ -19,4 +20,5 @@ SABOTAGE: Final[tuple[Mutant, ...]] = (
     *OF_COVERAGE,
     *OF_DERIVED,
     *OF_THE_PROVIDER,
+    *UNSEEN,
 )
