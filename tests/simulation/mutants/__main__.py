@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -99,10 +100,12 @@ def _is_enough(found: set[str]) -> bool:
 
 def _summary(chosen: Sequence[Mutant], found: set[str]) -> str:
     attacks, others = [each for each in chosen if each.attack], [each for each in chosen if not each.attack]
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return (
         f"attacks: {len(_attacks_in(found))} of {len({each.attack for each in attacks})} found again "
         f"({sum(each.name in found for each in attacks)} of {len(attacks)} mutants); "
-        f"other mutants: {sum(each.name in found for each in others)} of {len(others)} found"
+        f"other mutants: {sum(each.name in found for each in others)} of {len(others)} found; "
+        f"{used.ru_utime + used.ru_stime:.0f} s of processor"
     )
 
 
