@@ -25,6 +25,8 @@ class RawMarketData:
     a record that could not be read. ``runs`` cover the rows of ``columns`` in order, from the first to the last.
     ``next_cursor`` requests the following page; None marks the last page. ``refused`` lists symbols that the provider
     rejected. ``unrequested`` counts bars of symbols that were not requested and have been left out of ``columns``.
+    ``begins_again``: the pages that follow begin again, without a refused symbol or with a part of the group, so that
+    symbol-days of which the pages before have brought a part come again as a whole, or not at all.
     """
 
     columns: ArrowStream = field(repr=False)
@@ -32,6 +34,7 @@ class RawMarketData:
     next_cursor: str | None = None
     refused: tuple[RefusedSymbol, ...] = ()
     unrequested: int = 0
+    begins_again: bool = field(default=False, repr=False)
 
     @property
     def num_rows(self) -> int:

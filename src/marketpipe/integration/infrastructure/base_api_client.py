@@ -50,7 +50,7 @@ from marketpipe.shared_kernel.domain.errors import (
     TransientProviderError,
 )
 from marketpipe.shared_kernel.domain.timestamp import Clock, Timestamp
-from marketpipe.shared_kernel.events import Event, RequestCompleted, RequestRetried
+from marketpipe.shared_kernel.events import Event, RefusedSymbol, RequestCompleted, RequestRetried
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 
 MOST_AHEAD = timedelta(minutes=2)
@@ -176,7 +176,7 @@ class BaseApiClient(ABC):
                 except ConnectionFailedError as error:
                     raise ProviderUnreachableError(str(error)) from error
                 except SymbolRefusedError as error:
-                    page = RawMarketData(BAR_SCHEMA.empty_table(), refused=walk.refuse(error))
+                    page = _refusal(walk.refuse(error))
                 else:
                     walk.accept(page, spans)
                 yield page
@@ -197,7 +197,7 @@ class BaseApiClient(ABC):
             except ConnectionFailedError as error:
                 raise ProviderUnreachableError(str(error)) from error
             except SymbolRefusedError as error:
-                page = RawMarketData(BAR_SCHEMA.empty_table(), refused=walk.refuse(error))
+                page = _refusal(walk.refuse(error))
             else:
                 walk.accept(page, spans)
             yield page
@@ -288,3 +288,7 @@ class BaseApiClient(ABC):
 
     def _report_retry(self, attempt: int, wait: float, reason: str) -> None:
         self._publish(RequestRetried(self._capabilities.name, attempt, wait, reason))
+
+
+def _refusal(refused: tuple[RefusedSymbol, ...]) -> RawMarketData:
+    return RawMarketData(BAR_SCHEMA.empty_table(), refused=refused, begins_again=True)

@@ -73,7 +73,8 @@ class WholeDayAssembler:
     A symbol-day is emitted as complete when nothing can follow it. Pages that ascend by symbol, then time, prove that
     of all but the last symbol-day. So the last day of each symbol is kept until a page proves that order, see
     ``PageOrder``; from then on only the last symbol-day is kept for the next page. If the pages have another order,
-    everything is kept until they have ended well: a failure on the way leaves no half of a symbol-day behind.
+    everything is kept until they have ended well: a failure on the way leaves no half of a symbol-day behind. What is
+    kept is dropped if the pages begin again, because a symbol was refused: that of other symbols comes once more.
 
     Bars of symbols and dates that were not requested are dropped and counted; bars of the extended session are dropped
     if the regular one was requested. Everything works on whole columns, never bar by bar.
@@ -91,8 +92,10 @@ class WholeDayAssembler:
 
     def add(self, page: RawMarketData) -> ArrowBars | None:
         self._unrequested += page.unrequested
-        if page.refused:
+        if page.refused or page.begins_again:
             self._order.restart()
+        if page.begins_again:  # else a part of a day would be emitted as if nothing could follow it
+            self._kept.clear()
         if not page.num_rows:
             return None
         rows = self._read(page)

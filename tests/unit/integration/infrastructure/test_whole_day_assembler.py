@@ -120,6 +120,17 @@ def test_half_a_symbol_day_is_not_emitted_before_its_pages_have_ended(second: Ra
     assert emitted == ["AAPL 11: 1", "MSFT 11: 1"]
 
 
+def test_a_part_of_a_day_is_dropped_when_the_pages_begin_again() -> None:
+    """Symbols may be asked for in two groups then, and one that is refused never comes again."""
+    pages = [
+        page(("AAPL", "11 13:30"), ("AAPL", "12 13:30"), ("MSFT", "11 13:30"), cursor="b"),
+        evolve(page(), begins_again=True),
+        page(("AAPL", "11 13:30"), ("AAPL", "12 13:30"), ("AAPL", "12 13:31")),
+        evolve(page(), begins_again=True),
+    ]
+    assert play(ASKED, pages) == [["AAPL 11: 1"], [], ["AAPL 11: 1?", "AAPL 12: 2"], [], []]
+
+
 def test_pages_whose_symbols_descend_are_assembled_when_they_have_ended() -> None:
     pages = [
         page(("MSFT", "11 13:30"), ("MSFT", "11 13:31"), cursor="b"),

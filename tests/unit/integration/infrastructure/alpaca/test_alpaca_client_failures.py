@@ -158,8 +158,8 @@ def test_only_the_symbol_that_is_refused_is_left_out(
 def test_a_symbol_refused_alone_ends_the_request() -> None:
     setting, transport = scripted_alpaca(Answer(400, {"message": "invalid symbol: AAPL"}))
     pages = list(setting.client.fetch_batch(ASKED))
-    assert [(page.num_rows, page.refused) for page in pages] == [
-        (0, (RefusedSymbol(Symbol("AAPL"), "alpaca answered 400: invalid symbol: AAPL"),))
+    assert [(page.num_rows, page.refused, page.begins_again) for page in pages] == [
+        (0, (RefusedSymbol(Symbol("AAPL"), "alpaca answered 400: invalid symbol: AAPL"),), True)
     ]
     assert len(transport.requests) == 1
 
