@@ -61,7 +61,7 @@ def _told(chosen: Sequence[Mutant], options: argparse.Namespace, say: Callable[[
             without |= {each.name: found for each, found in zip(part, failures, strict=True)}
         say(f"{len(stories)} stories without any mistake: {sum(map(bool, without.values()))} fail")
         for verdict in pool.map(hunted, stories):
-            verdicts.append(evolve(verdict, sound=without[verdict.mutant.name]))
+            verdicts.append(evolve(verdict, sound=verdict.sound or without[verdict.mutant.name]))
             say("\n".join(_lines_of(verdicts[-1], verbose=options.verbose)))
     for each in chosen:
         if each.story is None:

@@ -397,6 +397,7 @@ ATTACKS: Final = (
             seed=2,
         ),
         attack="21",
+        seeds=8,
     ),
     Mutant(
         "verify believes at once what it finds beside an ingestion",

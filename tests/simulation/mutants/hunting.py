@@ -60,8 +60,11 @@ def hunted(mutant: Mutant) -> Verdict:
             mutant.write(Path(place))
         except ValueError as error:
             return Verdict(mutant, broken=str(error))
-        verdict = _verdict(mutant, *_tried(Path(place), [mutant.story]))
-        return evolve(verdict, steps=len(mutant.story.steps))
+        verdict = _verdict(mutant, *_tried(Path(place), mutant.stories(), "--until-broken"))
+    if verdict.seed != mutant.story.seed and verdict.failures:
+        (alone,) = sound([evolve(mutant, story=evolve(mutant.story, seed=verdict.seed))])
+        verdict = evolve(verdict, sound=alone)
+    return evolve(verdict, steps=len(mutant.story.steps))
 
 
 def hunted_by_seeds(mutant: Mutant, seeds: Sequence[int], steps: int) -> Verdict:
@@ -96,12 +99,12 @@ def _verdict(mutant: Mutant, lines: Sequence[Line], error: str) -> Verdict:
     return Verdict(mutant, tuple(last["failures"]), last["step"], seconds=last["seconds"], seed=last["seed"])
 
 
-def _tried(sources: Path, stories: Sequence[Story]) -> tuple[list[Line], str]:
+def _tried(sources: Path, stories: Sequence[Story], *words: str) -> tuple[list[Line], str]:
     with TemporaryDirectory(prefix="marketpipe-stories-") as place:
         paths = [Path(place, f"{number}.json") for number in range(len(stories))]
         for path, story in zip(paths, stories, strict=True):
             path.write_text(story.to_json(), "utf-8")
-        return _child(sources, ["--story", *map(str, paths)], len(paths))
+        return _child(sources, [*words, "--story", *map(str, paths)], len(paths))
 
 
 def _child(sources: Path, words: Sequence[str], count: int) -> tuple[list[Line], str]:

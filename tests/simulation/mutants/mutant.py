@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from tests.simulation.story import Story
 
@@ -38,6 +38,13 @@ class Mutant:
     story: Story | None = None
     attack: str = ""
     unseen: str = ""
+    seeds: int = 1
+    """So many seeds are tried, from that of the story on: for what a power loss takes, and who runs first."""
+
+    def stories(self) -> list[Story]:
+        """Return the story with each of its seeds."""
+        story = self.story
+        return [] if story is None else [evolve(story, seed=story.seed + more) for more in range(self.seeds)]
 
     def problems(self, sources: Path = SOURCES) -> list[str]:
         """Return what is wrong with the changes: texts that are not in today's sources exactly once."""

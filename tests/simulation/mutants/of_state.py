@@ -49,6 +49,7 @@ OF_STATE: Final = (
         ),
         ("lease", "ends"),
         told("2024-03-06 01:31 ingest [pause 1500 at GET 2] | beside: ingest", seed=2),
+        seeds=8,
     ),
     Mutant(
         "a checkpoint is not as durable as its file",
@@ -66,6 +67,7 @@ OF_STATE: Final = (
         """,
             seed=2,
         ),
+        seeds=8,
     ),
     Mutant(
         "a commit that has failed counts as done",

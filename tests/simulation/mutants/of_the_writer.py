@@ -26,12 +26,14 @@ OF_THE_WRITER: Final = (
         change(STAGED, "            self._disk.fsync(descriptor)\n", ""),
         ("lost",),
         told(STORED_THEN_NO_POWER),
+        seeds=8,
     ),
     Mutant(
         "the folders of new files are not synced",
         change(DURABLE, "            self._sync(group.folders)\n", "            pass\n"),
         ("lost",),
-        told(STORED_THEN_NO_POWER),
+        told(STORED_THEN_NO_POWER, disk=DiskTraits(ordered=False)),
+        seeds=8,
     ),
     Mutant(
         "the folders above a new folder are not synced",
@@ -42,6 +44,7 @@ OF_THE_WRITER: Final = (
         ),
         ("lost",),
         told(STORED_THEN_NO_POWER, disk=DiskTraits(ordered=False), seed=3),
+        seeds=8,
     ),
     Mutant(
         "what the system left of a short write is not written",
@@ -64,6 +67,7 @@ OF_THE_WRITER: Final = (
             disk=DiskTraits(ordered=False),
             seed=2,
         ),
+        seeds=8,
     ),
     Mutant(
         "the second name of a former version is not synced",
@@ -80,6 +84,7 @@ OF_THE_WRITER: Final = (
             disk=DiskTraits(ordered=False),
             seed=2,
         ),
+        seeds=8,
     ),
     Mutant(
         "the temporary files of living processes are swept",
@@ -96,6 +101,7 @@ OF_THE_WRITER: Final = (
             """,
             seed=3,
         ),
+        seeds=8,
     ),
     Mutant(
         "a compacted month is not synced before its former files are removed",
@@ -118,5 +124,6 @@ OF_THE_WRITER: Final = (
             start="2024-03-26",
             seed=3,
         ),
+        seeds=8,
     ),
 )
