@@ -203,6 +203,8 @@ def _required(parts: Parts, scope: IngestionScope, timeframe: Timeframe) -> list
 
 def _not_stored_yet(parts: Parts, scope: IngestionScope, timeframe: Timeframe, as_of: Timestamp) -> list[Gap]:
     late, found = Finding(Verdict.MISSING, f"not stored yet at {as_of}"), dict[Symbol, dict[TradingDate, Finding]]()
+    detail = f"what was stored at {as_of} is not in the store any more: its file was altered or removed since"
+    lost = Finding(Verdict.SUSPECT, detail, Suspicion.ALTERED)
     loader = derived.loader(parts)
     for symbol in scope.symbols:
         now = composition.inventory(parts).dates(symbol, scope.first, scope.last)
@@ -210,7 +212,8 @@ def _not_stored_yet(parts: Parts, scope: IngestionScope, timeframe: Timeframe, a
         if not timeframe.is_intraday:  # an official day needs no minutes
             now |= loader.official_dates(symbol, scope.first, scope.last)
             then |= loader.official_dates(symbol, scope.first, scope.last, as_of)
-        found[symbol] = dict.fromkeys(now - then, late)
+        gone = loader.lost_dates(symbol, scope.first, scope.last, as_of)
+        found[symbol] = {date: lost if date in gone else late for date in now - then}
     return coverage_parts.new_gap_finder(parts).gaps_on(scope, found)
 
 

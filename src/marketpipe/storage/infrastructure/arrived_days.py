@@ -16,7 +16,7 @@ from marketpipe.shared_kernel.domain.symbol import SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import NOON, TradedMinutes
 from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
 from marketpipe.shared_kernel.infrastructure.machine.disk import Disk
-from marketpipe.storage.infrastructure.day_versions import are_in_order, in_order, joined_rejections
+from marketpipe.storage.infrastructure.day_versions import are_in_order, in_order
 from marketpipe.storage.infrastructure.parquet_files import (
     Int64s,
     read_rows,
@@ -98,6 +98,13 @@ def rejected_after(item: Arrived, quarantined: Path | None, disk: Disk) -> pa.Ta
     if kept is None or not len(kept):
         return rejected
     return kept if rejected is None else joined_rejections(kept, rejected)
+
+
+def joined_rejections(stored: pa.Table, newer: pa.Table) -> pa.Table:
+    """Return every rejected bar once, in the order in which they came."""
+    rows = [*stored.to_pylist(), *newer.to_pylist()]
+    distinct = {repr(row): row for row in rows}  # as text, in which NaN equals NaN
+    return pa.Table.from_pylist(list(distinct.values()), schema=newer.schema)
 
 
 def _outside(rejected: pa.Table, part: SymbolDaySlice) -> pa.Table:

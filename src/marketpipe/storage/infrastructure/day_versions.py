@@ -75,6 +75,25 @@ class KnownMoments:
         """Return the moment of the last line of a version; None if there is no line: it was never published here."""
         return self._of.get(str(date), {}).get(digest)
 
+    def replaced_outside(self, date: TradingDate, digest: str) -> RecordedVersion | None:
+        """Return the newest published version of a day whose file, with this digest, another program has put there.
+
+        None if the file may be a version whose line was lost: a run that publishes one keeps the version before it as a
+        revision first, which another program does not. None also of a day without a line. Raises ``StorageError``.
+        """
+        moments = self._of.get(str(date))
+        if not moments or digest in moments:
+            return None
+        newest = max(moments, key=lambda each: moments[each])
+        kept = self._newest_revision(date)
+        return (
+            None if kept is not None and kept >= moments[newest] else RecordedVersion(NO_MARK, moments[newest], newest)
+        )
+
+    def dates_at(self, moment: Timestamp) -> frozenset[str]:
+        """Return the dates of which a version was published at or before this moment."""
+        return frozenset(date for date, moments in self._of.items() if min(moments.values()) <= moment)
+
     def published_at(self, moment: Timestamp, date: TradingDate) -> frozenset[str]:
         """Return the digests of the versions that are known since this moment; none if there is no line of it."""
         return frozenset(digest for digest, since in self._of.get(str(date), {}).items() if since == moment)
@@ -204,7 +223,7 @@ class StoredVersion:
     """A day file as it was found. ``bars`` has the columns of a file.
 
     If the file is not what belongs there, ``bars`` is empty and ``damage`` is the reason. ``is_hidden``: its bytes
-    cannot be read, and may be whole.
+    cannot be read, and may be whole. ``former_since``: it is a former version that somebody put back, known since then.
     """
 
     mark: VersionMark
@@ -213,6 +232,7 @@ class StoredVersion:
     bars: pa.Table = field(factory=FILE_SCHEMA.empty_table, repr=False)
     damage: str | None = None
     is_hidden: bool = False
+    former_since: Timestamp | None = None
 
     @property
     def digest(self) -> str:
@@ -299,8 +319,9 @@ class NewVersion:
         """The moments of a symbol-day ascend, also if the clock stands still or is set back."""
         if self.stored is not None and self.stored.content == self.content:
             return self._stored_since(self.stored)
-        if self.revision is None and self.is_recorded and (since := self._recorded_since) is not None:
-            return since  # a lost or damaged file that is healed
+        is_healed = self.revision is None or (self.stored is not None and self.stored.damage is not None)
+        if is_healed and self.is_recorded and (since := self._recorded_since) is not None:
+            return since  # of a lost or damaged file
         former = None if self.revision is None else self.revision.known_since
         recorded = None if self.recorded is None else self.recorded.known_since
         earlier = former, recorded, self._newest_revision
@@ -308,14 +329,18 @@ class NewVersion:
 
     @cached_property
     def revision(self) -> Revision | None:
-        """What the stored file becomes: every version that readers could see.
+        """What the stored file becomes: a version that readers could see; None for a damaged file.
 
-        None for a damaged file, and for one that was put there by another program and has no moment of its own.
+        A former version that somebody put back is one of its own moment, if there is no revision of then or later.
         """
         stored = self.stored
-        if stored is None or stored.damage or stored.content == self.content or not self._was_visible(stored):
+        if stored is None or stored.content == self.content:
             return None
-        return Revision(self.symbol_day, self._stored_since(stored))
+        if stored.former_since is not None:
+            newest = self._newest_revision
+            is_kept = newest is not None and newest >= stored.former_since
+            return None if is_kept else Revision(self.symbol_day, stored.former_since)
+        return None if stored.damage else Revision(self.symbol_day, self._stored_since(stored))
 
     @property
     def taken_times(self) -> frozenset[int]:
@@ -343,20 +368,6 @@ class NewVersion:
     def _newest_revision(self) -> Timestamp | None:
         return self.months.newest_revision(self.symbol_day)
 
-    def _was_visible(self, stored: StoredVersion) -> bool:
-        """Whether the stored file was a version of the day, with a moment that follows that of the recorded one.
-
-        If the state has other bytes, a run published it and was killed before it recorded it: the index has it. Or
-        another program wrote it; then its time must be between the recorded moment and now.
-        """
-        recorded = self.recorded
-        if recorded is None or recorded.sha256 == stored.digest or self._published(stored) is not None:
-            return True
-        return (recorded.known_since is None or recorded.known_since < stored.modified) and stored.modified <= self.now
-
-    def _published(self, stored: StoredVersion) -> Timestamp | None:
-        return self.moments(self.symbol_day.symbol).published(self.symbol_day.trading_date, stored.digest)
-
     def _stored_since(self, stored: StoredVersion) -> Timestamp:
         day, recorded, newest = self.symbol_day, self.recorded, self._newest_revision
         if recorded is not None and recorded.sha256 == stored.digest and (on_record := self._recorded_since):
@@ -371,6 +382,30 @@ class NewVersion:
         revision = self.months.layout.revision(Revision(self.symbol_day, moment))
         found = find_stored(revision, dict, self.months.layout.disk)
         return found is not None and found.content != stored.content and not is_unreadable(found.content, revision)
+
+
+def was_published(
+    stored: StoredVersion,
+    recorded: RecordedVersion,
+    published: Timestamp | None,
+    newest_revision: Callable[[], Timestamp | None],
+    now: Timestamp,
+) -> bool:
+    """Return whether a run has put the stored file there, which is not the recorded version: its record may be lost.
+
+    The index has it since a later moment than the recorded one. Or the line was lost too: then the recorded version is
+    a revision, which a run keeps before it publishes, and the time of the file is between that moment and now. All
+    other files are those of another program, whatever their times are: nobody may take them for bars of the provider.
+    """
+    since = recorded.known_since
+    if since is None:  # a state of an early version: nothing can be told
+        return stored.modified <= now
+    if published is not None and published > since:
+        return True
+    if have_same_time(stored.mark, recorded.mark) or not since < stored.modified <= now:
+        return False
+    kept = newest_revision()
+    return kept is not None and kept >= since
 
 
 def is_unreadable(content: bytes, path: Path) -> bool:
@@ -393,13 +428,6 @@ def merge_bars(stored: pa.Table, newer: pa.Table, rejected: Int64s, final: TimeW
         withdrawn = (times >= final.start.epoch_micros) & (times < final.end.epoch_micros) & ~np.isin(times, rejected)
         keep &= ~withdrawn
     return in_order(pa.concat_tables([stored.filter(pa.array(keep)), newer]))
-
-
-def joined_rejections(stored: pa.Table, newer: pa.Table) -> pa.Table:
-    """Return every rejected bar once, in the order in which they came."""
-    rows = [*stored.to_pylist(), *newer.to_pylist()]
-    distinct = {repr(row): row for row in rows}  # as text, in which NaN equals NaN
-    return pa.Table.from_pylist(list(distinct.values()), schema=newer.schema)
 
 
 def in_order(bars: pa.Table) -> pa.Table:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-from attrs import define, field
+from attrs import define, evolve, field
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError
 from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
@@ -43,8 +43,8 @@ from marketpipe.storage.infrastructure.day_versions import (
     VersionIndex,
     file_mark,
     find_stored,
-    have_same_time,
     merge_bars,
+    was_published,
 )
 from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
 from marketpipe.storage.infrastructure.parquet_files import (
@@ -132,8 +132,8 @@ class PartitionManager:
 
     def _without_bars(self, day: SymbolDay, write: _Write) -> NewVersion:
         content = self._writer.encode(versioned(BAR_SCHEMA.empty_table()), self._metadata(day))
-        moments, recorded, path = write.moments_from(self._index), write.recorded.get(day), self._layout.bars(day)
-        stored = self._find_stored(day, path, write, moments)
+        moments, path = write.moments_from(self._index), self._layout.bars(day)
+        stored, recorded = self._find_stored(day, path, write, moments)
         return NewVersion(day, path, write.months, content, sha256(content), write.now, stored, recorded, moments)
 
     def _new_files(self, items: Sequence[Arrived], write: _Write) -> Iterator[FileToAdd]:
@@ -179,9 +179,8 @@ class PartitionManager:
 
     def _new_version(self, item: Arrived, write: _Write) -> NewVersion | None:
         """Merge the bars with those that are stored; None if no bars are to be stored."""
-        part, day, recorded = item.part, item.day, write.recorded.get(item.day)
-        moments = write.moments_from(self._index)
-        stored = self._find_stored(day, item.path, write, moments)
+        part, day, moments = item.part, item.day, write.moments_from(self._index)
+        stored, recorded = self._find_stored(day, item.path, write, moments)
         rejected = 0 if item.rejected is None else len(item.rejected)
         result = partial(StoredSymbolDay, day, rejected=rejected, final=part.final_window is not None)
         if stored and stored.damage and not (len(item.accepted) and covers_regular_hours(part)):
@@ -313,23 +312,28 @@ class PartitionManager:
 
     def _find_stored(
         self, day: SymbolDay, path: Path, write: _Write, moments: Callable[[Symbol], KnownMoments]
-    ) -> StoredVersion | None:
-        """Read the stored file. One that has rotted is damaged: no version of the day, and nothing to merge with.
+    ) -> tuple[StoredVersion | None, RecordedVersion | None]:
+        """Return the stored file, and what is on record of the day; without a record, what the index has of a file
+        that another program has put there.
 
-        Rot shows in other bytes with the recorded time. A file with another time may be newer than its record; so may
-        one that the index has: the clock of its file system may be coarse.
+        Such a file, and one that has rotted, is damaged: no version of the day, and nothing to merge with. A newer file
+        than its record is what a run has published and could not record any more.
         """
+        recorded = write.recorded.get(day)
         if write.months.has_none(day, path.name):
-            return None
+            return None, recorded
         self._expand_month(day, write, only_if_mixed=True)
-        recorded, stored = write.recorded.get(day), find_stored(path, lambda: self._metadata(day), self._layout.disk)
-        if stored is None or stored.damage or recorded is None:
-            return stored
-        if not have_same_time(stored.mark, recorded.mark) or stored.digest == recorded.sha256:
-            return stored
-        if moments(day.symbol).published(day.trading_date, stored.digest) is not None:
-            return stored
-        return StoredVersion(stored.mark, stored.modified, stored.content, damage=f"{path} has changed bytes")
+        stored = find_stored(path, lambda: self._metadata(day), self._layout.disk)
+        if stored is None or (recorded is not None and (stored.damage or stored.digest == recorded.sha256)):
+            return stored, recorded
+        known, damage = moments(day.symbol), stored.damage or f"{path} has changed bytes"
+        if recorded is None:
+            recorded = known.replaced_outside(day.trading_date, stored.digest)
+            return (stored if recorded is None else evolve(stored, damage=damage)), recorded
+        published = known.published(day.trading_date, stored.digest)
+        if was_published(stored, recorded, published, lambda: write.months.newest_revision(day), write.now):
+            return stored, recorded
+        return evolve(stored, damage=damage, former_since=published), recorded
 
     def _metadata(self, day: SymbolDay) -> Mapping[str, str]:
         date = str(day.trading_date)

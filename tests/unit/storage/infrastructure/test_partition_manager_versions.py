@@ -133,6 +133,7 @@ def test_what_cannot_be_read_is_no_version(tmp_path: Path) -> None:
     store.keep((AAPL, [at(0)]))
     (tmp_path / DAY_FILE).write_bytes(b"not Parquet")
     os.utime(tmp_path / DAY_FILE, ns=(0, 0))
+    store.clock.advance(60)
 
     (result,) = store.keep((AAPL, [at(1)]))
 

@@ -82,6 +82,8 @@ from marketpipe.storage.infrastructure.store_layout import (
 FILES_AT_A_TIME: Final = 512
 """So many files are handed to the reading threads at once; their rows are in memory together."""
 
+OF_ANOTHER_PROGRAM: Final = "was changed by another program: its bytes are not those that were stored"
+
 
 class ParquetStoredFiles:
     """Reads the files of a store to the last byte, on the threads of an executor."""
@@ -314,6 +316,8 @@ def _stored_day(
     problem = problem_of(file, RecordedVersion(file.mark, file.modified, file.sha256), identity)
     if problem is not None or rows is None or not len(rows):
         return StoredSymbolDay(day, 0, rejected, False, error=problem.reason if problem else "has no bars")
+    if moments.replaced_outside(day.trading_date, file.sha256) is not None:
+        return StoredSymbolDay(day, 0, rejected, False, error=OF_ANOTHER_PROGRAM)
     times = times_of(rows)
     try:
         first, last = (Timestamp.from_epoch_micros(int(times[row])) for row in (0, -1))

@@ -117,11 +117,14 @@ class AsOfReader:
                 yield VersionFile(day, former[day].known_since, self._layout.revision(former[day]))
 
     def _bars(self, wanted: BarRange, versions: Sequence[VersionFile]) -> pa.Table:
-        for version in versions:
+        known: KnownMoments | None = None
+        former = [version for version in versions if version.path != self._layout.bars(version.symbol_day)]
+        disk = self._layout.disk
+        for version in former:
+            known = known or self._index.of(wanted.symbol)
             current = self._layout.bars(version.symbol_day)
-            if version.path != current:
-                disk = self._layout.disk
-                refuse_others(version.path, identity_of(version.path, disk), identity_of(current, disk))
+            refuse_others(version.path, identity_of(version.path, disk), identity_of(current, disk))
+            self._refuse_changed(version, known)
         months = groupby(versions, key=lambda version: MonthPartition.of(version.symbol_day))
         columns = wanted.schema if wanted.is_of_minutes else BAR_SCHEMA
         minutes = {month: self._month(month, list(group), columns) for month, group in months}
@@ -130,6 +133,13 @@ class AsOfReader:
         made = self._new_aggregator().aggregate(minutes, [wanted.timeframe]) if minutes else {}
         bars = pa.concat_tables([BAR_SCHEMA.empty_table(), *(made[month][wanted.timeframe] for month in minutes)])
         return bars.select(wanted.columns)
+
+    def _refuse_changed(self, version: VersionFile, known: KnownMoments) -> None:
+        """Raise ``PartitionUnreadableError`` for a revision whose bytes are not those of a version of its moment."""
+        digests = known.published_at(version.known_since, version.symbol_day.trading_date)
+        content = content_of(str(version.path), self._layout.disk) if digests else None
+        if content is not None and sha256(content) not in digests:
+            raise PartitionUnreadableError(f"{version.path} has changed bytes; no other file has these bars")
 
     def _month(self, month: MonthPartition, versions: Sequence[VersionFile], columns: pa.Schema) -> pa.Table:
         """Read the versions of a month; those of the present, if they are all, from its copy."""
@@ -256,6 +266,14 @@ class BarLoader:
         """Return the dates between these, both inclusive, of which minutes were stored at ``as_of``."""
         versions = self._as_of.versions(BarRange(symbol, first, last, Timeframe.MINUTE_1), as_of)
         return frozenset(version.symbol_day.trading_date for version in versions)
+
+    def lost_dates(
+        self, symbol: Symbol, first: TradingDate, last: TradingDate, as_of: Timestamp
+    ) -> frozenset[TradingDate]:
+        """Return the dates between these of which minutes were stored at ``as_of``, and no file has them any more."""
+        published = (TradingDate.parse(text) for text in VersionIndex(self._layout).of(symbol).dates_at(as_of))
+        within = frozenset(date for date in published if first <= date <= last)
+        return within - self.dates_at(symbol, first, last, as_of)
 
     def official_dates(
         self, symbol: Symbol, first: TradingDate, last: TradingDate, as_of: Timestamp | None = None
