@@ -156,11 +156,8 @@ ATTACKS: Final = (
         "a version that was published and not recorded before a kill is none",
         change(
             VERSIONS,
-            "        if recorded is None or recorded.sha256 == stored.digest or self._published(stored) is not None:\n"
-            "            return True\n"
-            "        return (recorded.known_since is None or recorded.known_since < stored.modified) "
-            "and stored.modified <= self.now\n",
-            "        return recorded is None or recorded.sha256 == stored.digest\n",
+            "    if published is not None and published > since:\n        return True\n",
+            "    return False\n",
         ),
         ("as of",),
         told("""
