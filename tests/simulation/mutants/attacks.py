@@ -16,6 +16,7 @@ ASSEMBLER: Final = "integration/infrastructure/whole_day_assembler.py"
 PARSER: Final = "integration/infrastructure/alpaca/response_parser.py"
 WALK: Final = "integration/domain/page_walk.py"
 VERSIONS: Final = "storage/infrastructure/day_versions.py"
+MANAGER: Final = "storage/infrastructure/partition_manager.py"
 TEMPORARY: Final = "storage/infrastructure/publishing/temporary_files.py"
 DURABLE: Final = "storage/infrastructure/publishing/durable_files.py"
 COORDINATOR: Final = "ingestion/application/ingestion_coordinator.py"
@@ -154,10 +155,13 @@ ATTACKS: Final = (
     ),
     Mutant(
         "a version that was published and not recorded before a kill is none",
-        change(
-            VERSIONS,
-            "    if published is not None and published > since:\n        return True\n",
-            "    return False\n",
+        (
+            Change(
+                VERSIONS,
+                "    if published is not None and published > since:\n        return True\n",
+                "    return False\n",
+            ),
+            Change(MANAGER, "damage=damage, former_since=published)", "damage=damage)"),
         ),
         ("as of",),
         told("""
