@@ -12,7 +12,7 @@ from marketpipe.integration.domain.table_import import is_imported
 from marketpipe.shared_kernel.domain.errors import count_of
 from marketpipe.shared_kernel.domain.symbol import SymbolDay
 from marketpipe.storage.domain.dataset_lock import DatasetLock
-from marketpipe.storage.domain.integrity import Damage, IntegrityProblem, IntegrityReport, StoreArea
+from marketpipe.storage.domain.integrity import MOVE_AWAY, Damage, IntegrityProblem, IntegrityReport, StoreArea
 from marketpipe.terminal.output import err, megabytes, out, print_json, reasons_as_json
 
 SHOWN_OF_A_KIND = 10
@@ -68,7 +68,10 @@ def _advice(report: IntegrityReport) -> Iterator[str]:
     damaged = [problem.path for problem in report.problems if problem.damage in REPAIRABLE]
     areas = {path.partition("/")[0] for path in damaged}
     if areas - {StoreArea.COPIES, StoreArea.REVISIONS}:
-        yield REPAIRED_BY_IMPORT if report.identity is not None and report.identity.is_imported else REPAIRED_BY_INGEST
+        is_imported = report.identity is not None and report.identity.is_imported
+        is_in_the_way = any(problem.reason.endswith(MOVE_AWAY) for problem in report.problems)
+        first = "when what is in the place of files has been moved away, " if is_in_the_way else ""
+        yield first + (REPAIRED_BY_IMPORT if is_imported else REPAIRED_BY_INGEST)
     if StoreArea.COPIES in areas:
         yield COPIES_MADE_AGAIN
     if any(path.startswith(f"{StoreArea.REVISIONS}/") and path.endswith(".parquet") for path in damaged):

@@ -32,6 +32,10 @@ REPAIRED_BY: Final = (
     "imported"
 )
 
+MOVE_AWAY: Final = "move away what is in its place"
+"""The advice for a folder, or anything else that is no file, in the place of one: no command replaces it."""
+NO_FILE: Final = f"it is not a file; {MOVE_AWAY}"
+
 
 def scope_of(month: MonthPartition) -> str:
     """Return the options of a command that is to work on this month alone."""

@@ -32,6 +32,7 @@ from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, FILE_
 from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, read_all
 from marketpipe.shared_kernel.infrastructure.machine.machine import HERE, Machine
 from marketpipe.shared_kernel.infrastructure.machine.real_disk import REAL_DISK
+from marketpipe.storage.domain.integrity import MOVE_AWAY, NO_FILE
 from marketpipe.storage.infrastructure.compacted.day_access import read_day
 
 ENCODINGS: Final = {field.name: "DELTA_BINARY_PACKED" for field in FILE_SCHEMA if not pa.types.is_floating(field.type)}
@@ -145,7 +146,7 @@ def refuse_special(path: Path | str, disk: Disk = REAL_DISK) -> None:
     Raises ``OSError`` if nothing has that name, or a link that leads nowhere.
     """
     if not stat.S_ISREG(disk.stat(path).st_mode):
-        raise PartitionUnreadableError(f"{path} is not a file; move away what is in its place")
+        raise PartitionUnreadableError(f"{path} is not a file; {MOVE_AWAY}")
 
 
 class FileStatus(NamedTuple):
@@ -177,7 +178,7 @@ def read_file(path: Path | str, disk: Disk = REAL_DISK) -> tuple[bytes, os.stat_
     try:
         status = disk.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "it is not a file")
+            raise OSError(errno.EINVAL, NO_FILE)
         return read_all(disk, descriptor), status
     except OSError as error:
         error.filename = str(path)

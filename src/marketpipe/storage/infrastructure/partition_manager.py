@@ -25,6 +25,7 @@ from marketpipe.shared_kernel.events import StoredSymbolDay
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, SCHEMA_VERSION
 from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
 from marketpipe.storage.domain.data_partition import MonthPartition, Revision
+from marketpipe.storage.domain.integrity import MOVE_AWAY
 from marketpipe.storage.domain.storage_metadata import StorageMetadata, identity_in
 from marketpipe.storage.infrastructure.aggregates.doubted_files import doubt_files_of
 from marketpipe.storage.infrastructure.arrived_days import (
@@ -184,7 +185,7 @@ class PartitionManager:
         rejected = 0 if item.rejected is None else len(item.rejected)
         result = partial(StoredSymbolDay, day, rejected=rejected, final=part.final_window is not None)
         if stored and stored.damage and not (len(item.accepted) and covers_regular_hours(part)):
-            write.results[day] = partial(result, rows=0, error=f"{stored.damage}; move it away")
+            write.results[day] = partial(result, rows=0, error=_with_advice(stored.damage))
             return None
         bars = self._merged(stored, item)
         if not len(bars):
@@ -338,6 +339,10 @@ class PartitionManager:
     def _metadata(self, day: SymbolDay) -> Mapping[str, str]:
         date = str(day.trading_date)
         return StorageMetadata(self._identity, day.symbol, date, Timeframe.MINUTE_1, SCHEMA_VERSION).as_mapping()
+
+
+def _with_advice(damage: str) -> str:
+    return damage if damage.endswith(MOVE_AWAY) else f"{damage}; move it away"
 
 
 @define

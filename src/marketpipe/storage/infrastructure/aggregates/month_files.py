@@ -17,10 +17,11 @@ from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.shared_kernel.infrastructure.machine.disk import Disk
 from marketpipe.shared_kernel.infrastructure.machine.real_disk import REAL_DISK
 from marketpipe.storage.domain.data_partition import MonthPartition
-from marketpipe.storage.domain.integrity import REPAIRED_BY
+from marketpipe.storage.domain.integrity import MOVE_AWAY, REPAIRED_BY
 from marketpipe.storage.domain.storage_metadata import day_digests, sources_in
 from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import described, fingerprint_of, newest
 from marketpipe.storage.infrastructure.aggregates.read_copies import ReadCopy, Rows
+from marketpipe.storage.infrastructure.compacted.day_access import REPAIRED
 from marketpipe.storage.infrastructure.day_versions import file_mark
 from marketpipe.storage.infrastructure.parquet_files import bars_in, content_of, read_metadata, sha256
 from marketpipe.storage.infrastructure.store_layout import (
@@ -94,7 +95,7 @@ class DayFilesOfMonth:
         for name, size, _ in found:
             if size < 0:
                 kind = "a broken link" if size == GONE else "not a file"
-                raise PartitionUnreadableError(f"{self.folder}/{name} is {kind}: remove it. {REPAIRED_BY}")
+                raise PartitionUnreadableError(f"{self.folder}/{name} is {kind}; {MOVE_AWAY}, then {REPAIRED}")
         return found
 
     @cached_property

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple, TypeVar
 from marketpipe.shared_kernel.domain.errors import MonthUnreadableError, StorageError
 from marketpipe.shared_kernel.infrastructure.machine.disk import Disk
 from marketpipe.shared_kernel.infrastructure.machine.real_disk import REAL_DISK
+from marketpipe.storage.domain.integrity import NO_FILE
 from marketpipe.storage.infrastructure.compacted.month_file import (
     MONTH_FILE,
     DayPart,
@@ -129,7 +130,7 @@ def _read_in(descriptor: int, folder: str, name: str, disk: Disk) -> StoredDayFi
     try:
         found = disk.fstat(opened)
         if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "it is not a file", f"{folder}{os.sep}{name}")
+            raise OSError(errno.EINVAL, NO_FILE, f"{folder}{os.sep}{name}")
         return StoredDayFile(name, _bytes_at(opened, 0, found.st_size, disk), found.st_mtime_ns)
     finally:
         disk.close(opened)

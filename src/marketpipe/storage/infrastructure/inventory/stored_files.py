@@ -17,7 +17,7 @@ from typing import Final
 import pyarrow as pa
 from attrs import evolve
 
-from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, ValidationError
+from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError, ValidationError
 from marketpipe.shared_kernel.domain.store_inventory import (
     NO_MARK,
     DatasetIdentity,
@@ -220,8 +220,10 @@ class ParquetStoredFiles:
             return frozenset()
         month = MonthPartition.of(SymbolDay(file.symbol, file.trading_date))
         revision = month.revision(file.path.rpartition("/")[2])
-        known = self._index.of(file.symbol)
-        return known.published_at(revision.known_since, file.trading_date) if revision else frozenset()
+        with suppress(StorageError):  # the index cannot be read, which is a problem of its own
+            known = self._index.of(file.symbol)
+            return known.published_at(revision.known_since, file.trading_date) if revision else frozenset()
+        return frozenset()
 
     def invalidate(self, file: CheckedFile) -> None:
         with suppress(OSError):  # a read-only store
@@ -238,7 +240,12 @@ class ParquetStoredFiles:
         months = tuple(month for month in wanted if month.first <= place.last)
         auction = next(filter(None, map(closing_auction_in, file.sources.values())), None)
         minutes = YearFreshness(self._layout, months, (), auction)
-        fingerprint = minutes.fingerprint(AggregateFile(place.timeframe, place.on_disk, months)) if months else INVALID
+        try:
+            fingerprint = (
+                minutes.fingerprint(AggregateFile(place.timeframe, place.on_disk, months)) if months else INVALID
+            )
+        except PartitionUnreadableError:  # of what is in the place of a day file, which is a problem of its own
+            return False
         return file.mark == file_mark(file.size_bytes, fingerprint)
 
     def stored_days(

@@ -31,6 +31,7 @@ from marketpipe.shared_kernel.infrastructure.machine.disk import (
 )
 from marketpipe.shared_kernel.infrastructure.machine.machine import HERE, Machine
 from marketpipe.shared_kernel.infrastructure.machine.real_disk import REAL_DISK
+from marketpipe.storage.domain.integrity import MOVE_AWAY
 from marketpipe.storage.infrastructure.publishing.digest_recorder import NothingRecorded, Recorder
 from marketpipe.storage.infrastructure.publishing.staged_files import (
     Naming,
@@ -389,5 +390,5 @@ def _translated(*paths: Path) -> Iterator[None]:
         yield
     except OSError as error:
         where = error.filename or next(iter(paths), "the store")
-        advice = "move away what is in its place" if error.errno in IN_ITS_PLACE else "free space or allow writing"
+        advice = MOVE_AWAY if error.errno in IN_ITS_PLACE else "free space or allow writing"
         raise StorageError(f"cannot write {where}: {error.strerror}. Nothing was lost; {advice}") from error

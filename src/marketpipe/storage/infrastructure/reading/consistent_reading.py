@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from marketpipe.shared_kernel.domain.errors import StorageError
+from marketpipe.storage.domain.integrity import MOVE_AWAY
 from marketpipe.storage.infrastructure.compacted.day_access import in_folder, month_unreadable
 from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE
 from marketpipe.storage.infrastructure.store_layout import (
@@ -87,7 +88,7 @@ def _fingerprint(entry: os.DirEntry[str], path: str) -> tuple[int, int]:
     if not stat.S_ISREG(found.st_mode):  # DuckDB would wait for a pipe for ever
         if entry.name == MONTH_FILE:
             raise month_unreadable(path, "is not a file")
-        raise StorageError(f"{path} is not a file; move away what is in its place")
+        raise StorageError(f"{path} is not a file; {MOVE_AWAY}")
     return found.st_ino, found.st_mtime_ns
 
 
