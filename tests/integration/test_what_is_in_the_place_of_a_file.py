@@ -29,11 +29,11 @@ def root(tmp_path: Path) -> Path:
         config(tmp_path, ("MSFT",), TUESDAY, FRIDAY, timeframes=["1h"]), ScriptedProvider(bars(50.0))
     ) as made:
         assert made.ingest().ok
-    with pipeline(config(tmp_path, ("MSFT",), TUESDAY, FRIDAY), ScriptedProvider(bars(70.0))) as made:
-        made.audit("MSFT", TUESDAY, FRIDAY, adopt=True)
     folder = folder_of(tmp_path)
     (folder / "day=02.parquet").unlink()
     (folder / "day=02.parquet").mkdir()
+    with pipeline(config(tmp_path, ("MSFT",), TUESDAY, FRIDAY), ScriptedProvider(bars(70.0))) as made:
+        made.audit("MSFT", WEDNESDAY, FRIDAY, adopt=True)
     (folder / "day=03.parquet").write_bytes(b"cut")
     next((tmp_path / "revisions").rglob("day=05*.parquet")).write_bytes(b"cut")
     return tmp_path
