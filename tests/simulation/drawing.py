@@ -56,6 +56,7 @@ EVENTS: Final[Mapping[str, float]] = {
     "power loss": 5,
     "rot": 3,
     "file lost": 2,
+    "rewritten": 1.5,
     "something else": 1,
     "folder moved": 0.3,
     "copied": 0.7,

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
+from io import BytesIO
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from tests.simulation.story import Step
 
@@ -58,6 +63,30 @@ def _something_else(world: World, step: Step) -> str:
         world.disk.outside.mkdir(path)
     world.damaged[path] = "replaced"
     return f"somebody put a {step.what.get('by', 'folder')} in the place of {path}"
+
+
+def _rewritten(world: World, step: Step) -> str:
+    """Write a day file anew as another program does: the same metadata and times, and other volumes."""
+    below = world.disk.files(f"{STORE}/data")
+    files = sorted(path for path in below if PurePosixPath(path).name.startswith("day="))
+    if not files or world.disk.read_only:
+        return "nothing could be rewritten"
+    path = world.draw("file").choice(files)
+    try:
+        bars = pq.read_table(BytesIO(below[path]), use_threads=False)
+    except (pa.ArrowException, OSError):
+        return "nothing could be rewritten"
+    place, sink = bars.column_names.index("volume"), BytesIO()
+    volumes = pa.array([1.0 + (volume or 0.0) for volume in bars["volume"].to_pylist()])
+    pq.write_table(bars.set_column(place, bars.schema.field(place), volumes), sink)
+    disk = world.disk.outside
+    disk.unlink(path)
+    descriptor = disk.open(path, os.O_WRONLY | os.O_CREAT)
+    disk.write(descriptor, sink.getvalue())
+    disk.fsync(descriptor)
+    disk.close(descriptor)
+    world.damaged[path] = "rewritten"
+    return f"somebody rewrote {path}"
 
 
 def _chosen_file(world: World, step: Step) -> str | None:
@@ -123,6 +152,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "power loss": _power_loss,
     "rot": _rot,
     "file lost": _file_lost,
+    "rewritten": _rewritten,
     "something else": _something_else,
     "folder moved": _folder_moved,
     "disk full": _disk_full,

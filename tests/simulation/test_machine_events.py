@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+from io import BytesIO
 from random import Random
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from attrs import define, field
 
@@ -71,6 +74,24 @@ def test_something_else_takes_the_place_of_a_file(world: FakeWorld, by: str) -> 
     assert DAY not in world.disk.files()
     mode = world.disk.outside.lstat(DAY).st_mode
     assert stat.S_ISLNK(mode) if by == "link" else stat.S_ISDIR(mode)
+
+
+def test_a_day_file_is_rewritten_so_that_it_can_be_read(world: FakeWorld) -> None:
+    sink = BytesIO()
+    bars = pa.table({"timestamp": [1, 2], "volume": [5.0, None]}).replace_schema_metadata({"symbol": "AAPL"})
+    pq.write_table(bars, sink)
+    world.disk.outside.unlink(DAY)
+    world.write(DAY, sink.getvalue())
+
+    assert world.happens("rewritten") == f"somebody rewrote {DAY}"
+
+    found = pq.read_table(BytesIO(world.disk.files()[DAY]))
+    assert (found["volume"].to_pylist(), found.schema.metadata[b"symbol"]) == ([6.0, 1.0], b"AAPL")
+    assert world.damaged == {DAY: "rewritten"}
+
+
+def test_what_is_no_bars_is_not_rewritten(world: FakeWorld) -> None:
+    assert world.happens("rewritten") == "nothing could be rewritten"
 
 
 @pytest.mark.parametrize("kind", ["rot", "file lost", "something else"])

@@ -60,6 +60,25 @@ def test_a_sound_store_is_read_without_an_error_and_a_damaged_one_may_refuse() -
     assert broken(versions.as_of(found, [reading({DAY: WHOLE})], memory)) == []
 
 
+def test_a_day_that_somebody_rewrote_is_read_as_it_was_recorded_once_it_is_repaired() -> None:
+    sound, other, past, memory = stored({DAY: WHOLE}), stored({DAY: WHOLE[:2]}), versions.Past(), Memory()
+    memory.take_over(seen(step(), Ledger(), NO_FILES, sound, memory), 0)
+
+    def wrong(files: StoreFiles, kind: str, *ended: str) -> list[int]:
+        """Return how many sentences there are, if load gives the recorded bars, and if it gives the others."""
+        now = seen(step(kind, *ended), Ledger(), memory.files, files, memory)
+        memory.note_damage(now)
+        memory.take_over(now, 0)
+        if kind == "rewritten":
+            past.remember(now, EVENING, EVENING)
+        rows = WHOLE, WHOLE[:2]
+        return [len(broken(versions.as_of(loaded({DAY: each}), past.readings, memory))) for each in rows]
+
+    assert wrong(other, "rewritten", "happened") == [0, 0]
+    assert wrong(sound, "ingest") == [0, 1]
+    assert wrong(other, "audit adopt") == [0, 0]
+
+
 def test_readings_are_remembered_until_somebody_drops_the_symbol_or_copies_the_store() -> None:
     for step_after, left in ((step("verify"), 1), (step("drop"), 0), (step("copied", "happened"), 0)):
         past, files = versions.Past(), stored({DAY: WHOLE})

@@ -80,6 +80,18 @@ OF_VERSIONS: Final = (
         """),
     ),
     Mutant(
+        "a file that another program rewrote becomes a version of its day",
+        change(VERSIONS, "    return kept is not None and kept >= since\n", "    return True\n"),
+        ("as of",),
+        told("""
+            2024-03-06 01:31 update
+            rewritten
+            load
+            ingest
+            load
+        """),
+    ),
+    Mutant(
         "a version that is known since just the moment asked for is not seen",
         change(LOADER, "if each.known_since <= moment}\n", "if each.known_since < moment}\n"),
         ("as of",),

@@ -106,6 +106,7 @@ class Memory:
     record for certain; ``is_fresh``: all aggregates were made of the minutes that are stored. ``reported`` are the days
     that a command reported complete, and of which nothing was said since. ``has_odd_clock``: a clock of the machine was
     wrong at any time; ``has_odd_date``: the provider stated a wrong time, by which a clock that is ahead seems right.
+    ``rewritten`` has the recorded content of days that somebody rewrote, until they are restated or damaged otherwise.
     """
 
     files: StoreFiles = NO_FILES
@@ -124,6 +125,7 @@ class Memory:
     is_fresh: bool = False
     was_complete: dict[Day, bytes | None] = field(factory=dict)
     reported: set[Day] = field(factory=set)
+    rewritten: dict[Day, bytes] = field(factory=dict)
 
     def is_doubtful(self, day: Day) -> bool:
         """Return whether a file of a symbol-day is damaged now, or its quarantine has ever been."""
@@ -147,7 +149,24 @@ class Memory:
             for path, damage in list(self.damage.items()):
                 if seen.now.contents.get(path) != damage.since:
                     del self.damage[path]
+        self._note_rewritten(seen)
         self._note_faults(seen.outcome)
+
+    def _note_rewritten(self, seen: Seen) -> None:
+        kinds = seen.kinds()
+        if kinds & (HARMFUL - {"rewritten"}) or any(kind.startswith(("drop", "recover")) for kind in kinds):
+            self.rewritten.clear()
+        changed = seen.changed_days()
+        if seen.outcome.step.kind == "rewritten":
+            self.rewritten |= {day: seen.before.days[day] for day in changed if day not in self.rewritten}
+        else:
+            for day in changed:
+                if seen.now.days.get(day) != self.rewritten.get(day):
+                    self.rewritten.pop(day, None)
+
+    def is_repaired(self, day: Day) -> bool:
+        """Return whether a day that somebody rewrote has its recorded bytes again."""
+        return day in self.rewritten and self.files.days.get(day) == self.rewritten[day]
 
     def _note_faults(self, outcome: Outcome) -> None:
         for each in outcome.all():

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Findings = Iterator[str | None]
 """What a check yields: None for each thing that is as promised, and a sentence for each that is not."""
-DAMAGES: Final = frozenset({"rot", "file lost", "something else", "folder moved"})
+DAMAGES: Final = frozenset({"rot", "file lost", "rewritten", "something else", "folder moved"})
 """Kinds of steps in which somebody damages a file from outside."""
 HARMFUL: Final = DAMAGES | {"power loss", "disk full", "disk read-only", "copied"}
 HARMLESS_FAULTS: Final = ("wire", "stop", "pause")
@@ -34,7 +34,7 @@ class Subject(Protocol):
     """A world as the oracle sees it.
 
     ``skew`` is by how many seconds the clock of a new process is ahead now, ``standing`` whether it stands still.
-    ``damaged`` has what a step did to a file from outside, by path: "rotted", "removed" or "replaced".
+    ``damaged`` has what a step did to a file from outside, by path: "rotted", "removed", "rewritten" or "replaced".
     """
 
     story: Story

@@ -10,7 +10,7 @@ from attrs import define, field, frozen
 
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.storage.domain.dataset_lock import DatasetLock
-from tests.simulation.oracle.files import StoreFiles, data_path, month_path
+from tests.simulation.oracle.files import StoreFiles, data_path, month_path, rows_in
 from tests.simulation.oracle.memory import Memory, Rows, Seen
 from tests.simulation.oracle.readings import Bars, Readings
 from tests.simulation.oracle.subject import Findings
@@ -120,12 +120,18 @@ class Past:
 
     def remember(self, seen: Seen, at: Timestamp, as_of: Timestamp) -> None:
         unseen = {day for day, since in self.dated.items() if since > as_of.epoch_micros}
-        self.readings.append(Reading(at, as_of, {day: seen.now.rows(day) for day in seen.now.days}, unseen))
+        self.readings.append(Reading(at, as_of, {day: _recorded(seen, day) for day in seen.now.days}, unseen))
         if len(self.readings) > MOST_READINGS:
             del self.readings[len(self.readings) // 2 - 1]
         for each in seen.outcome.all():
             if each.ended == "returned" and isinstance(each.value, DatasetLock) and not seen.outcome.beside:
                 self.locks = [*self.locks[-1:], Frozen.of(each.value, seen.now)]
+
+
+def _recorded(seen: Seen, day: Day) -> Rows:
+    """Return the rows of a day; of one that somebody has rewritten, those that were recorded."""
+    content = seen.memory.rewritten.get(day)
+    return seen.now.rows(day) if content is None else rows_in(content)
 
 
 NEVER = Span(-inf, inf)
@@ -146,7 +152,7 @@ def as_of(found: Readings, past: list[Reading], memory: Memory) -> Findings:
 
 def _compared(reading: Reading, moment: str, bars: Bars, memory: Memory) -> Findings:
     for day in sorted(reading.days.keys() | bars.keys()):
-        if day in reading.forgotten or memory.was_damaged(day):
+        if day in reading.forgotten or (memory.was_damaged(day) and not memory.is_repaired(day)):
             continue
         loaded, wanted = tuple(bars.get(day, ())), reading.days.get(day) or ()
         if loaded == wanted:
