@@ -134,7 +134,7 @@ def check(
         else:
             hours = (selected or stored_hours) if timeframe.is_intraday else SessionKind.REGULAR
             found = _planned(parts, evolve(scope, session_kind=hours), timeframe, new_finder)
-        late = [] if as_of is None else _not_stored_yet(parts, scope, timeframe, as_of)
+        late = [] if as_of is None else _not_stored_yet(parts, scope, timeframe, as_of, found)
     except (StateError, ConfigurationError) as error:
         reason = f"it cannot be told whether {parts.config.output_path} is complete: {error}"
         if complete == REQUIRE:
@@ -201,7 +201,10 @@ def _required(parts: Parts, scope: IngestionScope, timeframe: Timeframe) -> list
     return found if timeframe.is_intraday else coverage_parts.new_gap_finder(parts).without_days(scope, found)
 
 
-def _not_stored_yet(parts: Parts, scope: IngestionScope, timeframe: Timeframe, as_of: Timestamp) -> list[Gap]:
+def _not_stored_yet(
+    parts: Parts, scope: IngestionScope, timeframe: Timeframe, as_of: Timestamp, named: Sequence[Gap]
+) -> list[Gap]:
+    """Return what was not stored at ``as_of``, or was and is lost; a lost day that is ``named`` is named once."""
     late, found = Finding(Verdict.MISSING, f"not stored yet at {as_of}"), dict[Symbol, dict[TradingDate, Finding]]()
     detail = f"what was stored at {as_of} is not in the store any more: its file was altered or removed since"
     lost = Finding(Verdict.SUSPECT, detail, Suspicion.ALTERED)
@@ -213,7 +216,9 @@ def _not_stored_yet(parts: Parts, scope: IngestionScope, timeframe: Timeframe, a
             now |= loader.official_dates(symbol, scope.first, scope.last)
             then |= loader.official_dates(symbol, scope.first, scope.last, as_of)
         gone = loader.lost_dates(symbol, scope.first, scope.last, as_of)
-        found[symbol] = {date: lost if date in gone else late for date in now - then}
+        gaps = [gap for gap in named if gap.symbol == symbol]
+        known = {date for date in gone if any(gap.first <= date <= gap.last for gap in gaps)}
+        found[symbol] = {date: lost if date in gone else late for date in now - then - known}
     return coverage_parts.new_gap_finder(parts).gaps_on(scope, found)
 
 

@@ -163,6 +163,7 @@ def test_as_long_as_the_file_is_rewritten_no_moment_since_it_was_stored_is_calle
         with pytest.raises(IncompleteError, match="suspect") as raised:
             told.opens_at(moment, "require")
         assert "not stored yet" not in str(raised.value)
+        assert ": 1 symbol-day\n" in str(raised.value)
 
 
 def test_a_former_version_that_somebody_puts_back_keeps_its_own_moment(told: Told) -> None:
