@@ -246,7 +246,7 @@ def test_a_damaged_symbol_day_that_is_replaced_is_known_since_now(harness: Harne
     harness.damage(AAPL)
     harness.clock.advance(60)
 
-    (result,) = harness.store.store(columnar((AAPL, [at(0)])), NOTHING)
+    (result,) = harness.store.store(columnar((AAPL, [at(0, 101.0)])), NOTHING)
 
     assert result.known_since == Timestamp.parse("2025-06-02T12:01:00Z")
 
