@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from marketpipe.ingestion.application.ports import IngestionState
     from marketpipe.ingestion.application.recovery import OrphanAdopter, StateRecoverer
     from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
+    from marketpipe.ingestion.infrastructure.sqlite_official_years import SQLiteOfficialYears
     from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
     from marketpipe.integration.application.bars_fetcher import BarsFetcher
     from marketpipe.integration.application.ports import MarketDataProvider
@@ -332,16 +333,8 @@ def new_bar_store(parts: Parts, identity: DatasetIdentity) -> BarStore:
     from marketpipe.storage.infrastructure.partition_manager import PartitionManager
 
     writer, register = ParquetWriter(parts.config.compression), RecordedVersions(state(parts).checkpoints)
-    return PartitionManager(
-        layout(parts),
-        identity,
-        writer,
-        files(parts),
-        parts.clock,
-        register,
-        figure_calculator(parts),
-        partial(month_folders, parts),
-    )
+    at = layout(parts), identity, writer, files(parts), parts.clock, register, figure_calculator(parts)
+    return PartitionManager(*at, partial(month_folders, parts), stored_identity(parts))
 
 
 @once
@@ -418,9 +411,15 @@ def stored_bars(parts: Parts) -> ParquetStoredBars:
 
 @once
 def stored_identity(parts: Parts) -> StoredIdentity:
+    from marketpipe.ingestion.application.recovery import RecordedVersions
+    from marketpipe.storage.infrastructure.inventory.rotted_files import RottedFiles
     from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
 
-    return StoredIdentity(layout(parts))
+    def registers() -> tuple[RecordedVersions, SQLiteOfficialYears]:
+        recorded = known_state(parts)
+        return RecordedVersions(recorded.checkpoints), recorded.official_years
+
+    return StoredIdentity(layout(parts), RottedFiles(layout(parts), registers))
 
 
 def new_stored_files(parts: Parts) -> ParquetStoredFiles:

@@ -136,9 +136,6 @@ class OfficialYears(OfficialYearRegister, Protocol):
         Years with an ``error`` are left as they are.
         """
 
-    def reopen(self, symbol: Symbol, dates: Collection[TradingDate]) -> None:
-        """Take the dates from the answered ones, so that they are requested again; recorded versions stay."""
-
     def symbols(self) -> frozenset[Symbol]:
         """Return the symbols with a record."""
 

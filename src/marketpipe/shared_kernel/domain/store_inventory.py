@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date
 from enum import Enum
 from typing import Final, Protocol
@@ -137,6 +137,9 @@ class OfficialYearRegister(Protocol):
 
     def years(self, symbol: Symbol, first: int, last: int) -> Mapping[int, RecordedOfficialYear]:
         """Return the recorded years between these, both inclusive; years ascend."""
+
+    def reopen(self, symbol: Symbol, dates: Collection[TradingDate]) -> None:
+        """Take the dates from the answered ones, so that they are requested again; recorded versions stay."""
 
     def forget(self, symbol: Symbol) -> None:
         """Remove the records of a symbol, so that its whole history is requested again."""

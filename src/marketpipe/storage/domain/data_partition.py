@@ -12,7 +12,7 @@ from typing import Final
 from attrs import frozen
 
 from marketpipe.shared_kernel.domain.errors import ValidationError
-from marketpipe.shared_kernel.domain.store_inventory import VersionMark
+from marketpipe.shared_kernel.domain.store_inventory import RecordedVersion, VersionMark
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
@@ -108,3 +108,13 @@ def size_and_time_in(mark: VersionMark) -> tuple[int, int] | tuple[None, None]:
     """Return the size in bytes and the modification time in microseconds; None twice for the mark of no file."""
     size, _, modified_us = mark.partition("-")
     return (int(size), int(modified_us)) if size.isdecimal() and modified_us.isdecimal() else (None, None)
+
+
+def has_rotted(size_bytes: int, digest: str, recorded: RecordedVersion | None) -> bool:
+    """Return whether a file has as many bytes as were recorded, and others: one of other origin has another size.
+
+    Its time is not compared: it is lost with the power.
+    """
+    if recorded is None or size_and_time_in(recorded.mark)[0] != size_bytes:
+        return False
+    return digest != recorded.sha256

@@ -81,6 +81,7 @@ class PartitionManager:
         register: VersionRegister,
         calculator: FigureCalculator,
         months: Callable[[], MonthFolders],
+        stored: StoredIdentity | None = None,
     ) -> None:
         """``register`` has what was recorded of the stored files. ``months`` is called for a month that is one file."""
         self._days, self._months = ArrivedDays(calculator, layout.bars), months
@@ -88,6 +89,7 @@ class PartitionManager:
         self._clock, self._register, self._index = clock, register, VersionIndex(layout)
         self._locks, self._refused = SymbolDayLocks(layout.machine.threads), dict[str, OSError]()
         self._replaced, self._identity_checked = ReplacedFiles(layout, files), False
+        self._stored_identity = stored or StoredIdentity(layout)
 
     def store(self, accepted: ColumnarBars, rejected: ColumnarBars) -> tuple[StoredSymbolDay, ...]:
         """See ``BarStore.store``. All days are published together, which takes the fewest syncs.
@@ -297,7 +299,7 @@ class PartitionManager:
     def _check_identity(self) -> None:
         """Check once: from then on every file of the store is this manager's own, or was found to agree."""
         if not self._identity_checked:
-            StoredIdentity(self._layout).check(self._identity)
+            self._stored_identity.check(self._identity)
             self._identity_checked = True
 
     def _begun(self, days: Iterable[SymbolDay]) -> _Write:

@@ -6,7 +6,7 @@ There is no marker file that could be lost. See docs/adr/0026.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -27,8 +27,9 @@ FILES_COUNTED: Final = 300
 class StoredIdentity:
     """Finds which dataset a store contains. Its day files name it: there is no marker file that could be lost."""
 
-    def __init__(self, layout: StoreLayout) -> None:
-        self._layout, self._disk = layout, layout.disk
+    def __init__(self, layout: StoreLayout, rotted: Container[Path] = ()) -> None:
+        """``rotted`` has the files that are not what was recorded of them: what they name does not count."""
+        self._layout, self._disk, self._rotted = layout, layout.disk, rotted
         self._last: tuple[Path, FileStatus, DatasetIdentity] | None = None
 
     def read(self) -> DatasetIdentity | None:
@@ -67,17 +68,21 @@ class StoredIdentity:
     def check(self, identity: DatasetIdentity) -> None:
         """Refuse another dataset than the stored one with ``DatasetMismatchError``; change nothing.
 
-        In every area: two stores may be configured to share one.
+        In every area: two stores may be configured to share one. A file that has rotted is damaged, and no reason.
         """
         found = self.read()
         if found is not None and found != identity:
-            raise self._mismatch(self._layout.data, found, identity, "output_path")
+            if self._last is None or self._last[0] not in self._rotted:
+                raise self._mismatch(self._layout.data, found, identity, "output_path")
+            self._last = *self._last[:2], identity
         for key, root in self._layout.derived().items():
             others = list[DatasetIdentity]()
-            for found in _identities(islice(any_files(root, self._disk), FILES_TRIED), self._disk):
+            for path in islice(any_files(root, self._disk), FILES_TRIED):
+                found = identity_of(path, self._disk)
                 if found == identity:  # of a mixed area each file is compared before it is replaced
                     break
-                others.append(found)
+                if found is not None and path not in self._rotted:
+                    others.append(found)
             else:
                 if others:
                     raise self._mismatch(root, others[0], identity, key)

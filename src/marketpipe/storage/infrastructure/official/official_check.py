@@ -34,7 +34,8 @@ class OfficialYearCheck:
     def problems(self, symbols: Iterable[Symbol], first: TradingDate, last: TradingDate) -> list[IntegrityProblem]:
         """Return the problems of the years that have dates between these, by symbol, then year.
 
-        The records of a symbol with an altered file are forgotten, so that its days are requested again.
+        The days of a symbol with an altered file are requested again. What was recorded of the file stays on record: so
+        it is known to be damaged, also if it names another dataset now.
         """
         found = list[IntegrityProblem]()
         for symbol in symbols:
@@ -44,7 +45,7 @@ class OfficialYearCheck:
                     with self._lock():
                         problems = self._problems(symbol, first.day.year, last.day.year)
                 if any(problem.damage is Damage.ALTERED for problem in problems):
-                    self._register.forget(symbol)  # nothing else notices bytes that rotted under an unchanged time
+                    self._reopen(symbol, first.day.year, last.day.year)
             found += problems
         return found
 
@@ -61,6 +62,11 @@ class OfficialYearCheck:
                 dates = map(trading_date, day_numbers(times_of(rows)).tolist())
                 version = RecordedVersion(stored.mark, stored.modified, stored.digest)
                 yield StoredOfficialYear(symbol, year, DaysOfYear.of(year, dates), version=version)
+
+    def _reopen(self, symbol: Symbol, first: int, last: int) -> None:
+        """Request the days again: nothing else notices bytes that rotted under an unchanged time."""
+        answered = [known.answered.dates for known in self._register.years(symbol, first, last).values()]
+        self._register.reopen(symbol, [date for dates in answered for date in dates])
 
     def _problems(self, symbol: Symbol, first: int, last: int) -> list[IntegrityProblem]:
         recorded = self._register.years(symbol, first, last)

@@ -36,6 +36,7 @@ from marketpipe.shared_kernel.events import OfficialDayChange, OfficialDaysValid
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, SCHEMA_VERSION, TIMESTAMP, VALUES
 from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, exists
 from marketpipe.shared_kernel.infrastructure.new_york_days import day_numbers, trading_date
+from marketpipe.storage.domain.data_partition import has_rotted
 from marketpipe.storage.domain.storage_metadata import StorageMetadata, identity_in
 from marketpipe.storage.infrastructure.day_versions import (
     MICROSECOND,
@@ -166,10 +167,11 @@ class OfficialFiles:
         symbol, number = answer.symbol, answer.year
         path, metadata = self._layout.official_days(symbol, number), self._metadata(answer)
         stored = find_stored(path, lambda: metadata, self._disk)
-        if stored is not None and stored.damage:
+        recorded = self._register.years(symbol, number, number).get(number)
+        version = recorded.version if recorded else None
+        if stored and stored.damage and not has_rotted(len(stored.content), stored.digest, version):
             self._refuse_another_dataset(path)
         history = history_or_none(self._layout.official_history(symbol, number), self._disk)
-        recorded = self._register.years(symbol, number, number).get(number)
         believed = _is_recorded(stored, recorded) or _is_newest_of(history, stored)
         base = stored.bars.select(BAR_SCHEMA.names) if stored and believed else BAR_SCHEMA.empty_table()
         others = base.filter(pa.array(~np.isin(times_of(base), answer.answered)))
