@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 from tests.simulation.mutants.mutant import Mutant, change
 from tests.simulation.mutants.telling import told
+from tests.simulation.story import Story
 
 AGGREGATOR: Final = "storage/infrastructure/aggregates/bar_aggregator.py"
 BUCKETS: Final = "storage/infrastructure/aggregates/buckets.py"
@@ -16,6 +18,8 @@ MONTHS: Final = "storage/infrastructure/publishing/month_folders.py"
 MONTH_FILE: Final = "storage/infrastructure/compacted/month_file.py"
 OFFICIAL: Final = "storage/infrastructure/official/official_files.py"
 HISTORY: Final = "storage/infrastructure/official/official_history.py"
+PARTITION: Final = "storage/domain/data_partition.py"
+STORIES: Final = Path(__file__).parents[1] / "stories"
 
 TWO_DAYS: Final = """
     2024-03-06 01:31 update
@@ -149,5 +153,11 @@ OF_DERIVED: Final = (
             2024-03-14 01:31 update
             2024-03-15 01:31 update
         """),
+    ),
+    Mutant(
+        "a bit that rots in the name of a dataset makes it another dataset",
+        change(PARTITION, "    return digest != recorded.sha256\n", "    return False\n"),
+        ("heals",),
+        Story.read(STORIES / "a-rotted-name-of-a-dataset-is-damage.json"),
     ),
 )
