@@ -14,6 +14,7 @@ from marketpipe.shared_kernel.domain.trading_date import DaysOfYear, TradingDate
 from marketpipe.shared_kernel.events import StoredOfficialYear
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, SCHEMA_VERSION
 from marketpipe.shared_kernel.infrastructure.new_york_days import day_numbers, trading_date
+from marketpipe.storage.domain.data_partition import has_rotted
 from marketpipe.storage.domain.integrity import Damage, IntegrityProblem, StoreArea
 from marketpipe.storage.domain.storage_metadata import StorageMetadata
 from marketpipe.storage.infrastructure.day_versions import find_stored
@@ -34,8 +35,8 @@ class OfficialYearCheck:
     def problems(self, symbols: Iterable[Symbol], first: TradingDate, last: TradingDate) -> list[IntegrityProblem]:
         """Return the problems of the years that have dates between these, by symbol, then year.
 
-        The days of a symbol with an altered file are requested again. What was recorded of the file stays on record: so
-        it is known to be damaged, also if it names another dataset now.
+        The days of a symbol with an altered file are requested again. What was recorded of one that has rotted stays
+        on record: so it is known to be damaged, also if it names another dataset now.
         """
         found = list[IntegrityProblem]()
         for symbol in symbols:
@@ -65,8 +66,15 @@ class OfficialYearCheck:
 
     def _reopen(self, symbol: Symbol, first: int, last: int) -> None:
         """Request the days again: nothing else notices bytes that rotted under an unchanged time."""
-        answered = [known.answered.dates for known in self._register.years(symbol, first, last).values()]
-        self._register.reopen(symbol, [date for dates in answered for date in dates])
+        known = self._register.years(symbol, first, last)
+        if any(self._has_rotted(symbol, year, each.version) for year, each in known.items()):
+            self._register.reopen(symbol, [date for each in known.values() for date in each.answered.dates])
+        else:
+            self._register.forget(symbol)
+
+    def _has_rotted(self, symbol: Symbol, year: int, version: RecordedVersion | None) -> bool:
+        stored = find_stored(self._layout.official_days(symbol, year), dict, self._layout.disk)
+        return stored is not None and has_rotted(len(stored.content), stored.digest, version)
 
     def _problems(self, symbol: Symbol, first: int, last: int) -> list[IntegrityProblem]:
         recorded = self._register.years(symbol, first, last)
