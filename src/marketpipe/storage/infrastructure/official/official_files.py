@@ -276,7 +276,7 @@ class _Year:
 def _result(year: _Year, group: FileGroup) -> StoredOfficialYear:
     answer, version = year.answer, None
     answered = answer.answered_days
-    if year.believed and year.recorded is None:  # a crash before the record, or a state that was lost
+    if year.believed and not _is_recorded(year.stored, year.recorded):  # a crash before the record, or a lost state
         stored = map(trading_date, day_numbers(times_of(year.base)).tolist())
         answered |= DaysOfYear.of(answer.year, stored)
     if year.content:
