@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from marketpipe import DatasetMismatchError
-from tests.integration.test_official_days_of_a_store import AAPL, DATES, known, made, market
+from tests.integration.test_official_days_of_a_store import AAPL, DATES, MONDAY, TUESDAY, known, made, market
 
 
 def with_other_dataset(path: Path) -> bytes:
@@ -60,3 +62,21 @@ def test_a_file_of_another_dataset_in_the_place_of_a_recorded_one_is_refused_and
     ):
         opened.ingest()
     assert path.read_bytes() == content
+
+
+def test_days_of_a_file_that_is_newer_than_its_record_are_known_though_only_some_are_requested(tmp_path: Path) -> None:
+    """As after a process that was killed between the two, and days that were to be requested again."""
+    provider, state = market(AAPL), tmp_path / "state" / "marketpipe.sqlite"
+    with made(tmp_path, provider, AAPL, end=MONDAY) as opened:
+        opened.ingest()
+    with closing(sqlite3.connect(state)) as connection:
+        (former,) = connection.execute("SELECT * FROM official_years").fetchall()
+    with made(tmp_path, provider, AAPL) as opened:
+        opened.ingest()
+    with closing(sqlite3.connect(state)) as connection, connection:
+        connection.execute(f"REPLACE INTO official_years VALUES ({', '.join('?' * len(former))})", former)
+        connection.execute("UPDATE official_years SET answered = x''")
+
+    with made(tmp_path, provider, AAPL) as opened:
+        opened.ingest(start=TUESDAY, end=TUESDAY)
+        assert known(opened) == dict.fromkeys(DATES, 100.5)
