@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
+from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.storage.domain.data_partition import MonthPartition
-from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE, days_in
+from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE, StoredDayFile, days_in, month_file
 from marketpipe.storage.infrastructure.compacted.parquet_end import MAGIC
 from marketpipe.storage.infrastructure.publishing.month_contents import MonthContents, Recorded, contents_of
 from tests.support.bar_stores import at
@@ -86,3 +87,16 @@ def test_a_day_with_other_bytes_than_the_recorded_ones_is_not_kept(month: Damage
 
     assert names(found) == []
     assert [str(date) for date in found.lost] == DATES
+
+
+def test_a_day_that_the_calendar_does_not_have_is_refused_by_name(tmp_path: Path) -> None:
+    store, february = StoreOnDisk(tmp_path), MonthPartition(Symbol("AAPL"), 2024, 2)
+    store.keep(*((day("AAPL", f"2024-02-{number}"), [at(0)]) for number in (27, 28)))
+    first, second = (path.read_bytes() for path in store.layout.day_files(february))
+    forged, folder = second.replace(b"2024-02-28", b"2024-02-31"), store.layout.month(february)
+    days = [StoredDayFile("day=27.parquet", first, 0), StoredDayFile("day=31.parquet", forged, 0)]
+    (folder / MONTH_FILE).write_bytes(month_file(days, {}))
+    (folder / "day=31.parquet").write_bytes(b"another")
+
+    with pytest.raises(StorageError, match=r"day=31\.parquet has other bytes"):
+        contents_of(february, folder, {MONTH_FILE, "day=31.parquet"}, {}, frozenset)
