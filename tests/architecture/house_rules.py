@@ -34,7 +34,7 @@ PUT_INTO_SQL: Final = frozenset(
     {
         # DuckDB binds no value in CREATE VIEW and SET: names of views, SQL of this package, paths with doubled quotes
         ("storage/infrastructure/reading/duckdb_query.py", "name"),
-        ("storage/infrastructure/reading/locked_connections.py", "allowed"),
+        ("storage/infrastructure/reading/sandboxed_connections.py", "allowed"),
         *(
             ("storage/infrastructure/reading/query_views.py", name)
             for name in ("name", "table", "session", "bars", "official", "made", "source", "sql")

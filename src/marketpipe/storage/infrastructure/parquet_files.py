@@ -269,10 +269,10 @@ def bars_at(path: str, columns: pa.Schema = BAR_SCHEMA) -> pa.Table | None:
 
 def scan_bars(files: Sequence[Path], columns: pa.Schema = BAR_SCHEMA) -> pa.Table:
     """Return the bars of many files, in the order given. A missing file is an error too."""
-    return pa.concat_tables([columns.empty_table(), *each(partial(_bars_of, columns=columns), files)])
+    return pa.concat_tables([columns.empty_table(), *map_in_threads(partial(_bars_of, columns=columns), files)])
 
 
-def each(read: Callable[[T], R], items: Sequence[T]) -> list[R]:
+def map_in_threads(read: Callable[[T], R], items: Sequence[T]) -> list[R]:
     """Return what ``read`` returns for each item, in the order given; by several threads if there are enough items."""
     # Decoding Parquet releases the interpreter's lock. Each thread takes its whole share at once, spread over all
     # items: to hand out items one by one would cost the lock each time.

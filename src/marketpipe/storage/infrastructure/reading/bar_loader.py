@@ -31,8 +31,8 @@ from marketpipe.storage.infrastructure.official.official_reader import OfficialR
 from marketpipe.storage.infrastructure.parquet_files import (
     bars_in,
     content_of,
-    each,
     file_in,
+    map_in_threads,
     read_bars,
     scan_bars,
     sha256,
@@ -295,7 +295,7 @@ class BarLoader:
     def _tables(self, ranges: Sequence[BarRange], paths: Iterable[Sequence[str]]) -> list[list[pa.Table | None]]:
         """Read the files of all symbols together: there may be a thousand symbols with a file each."""
         files = [[(wanted, path) for path in some] for wanted, some in zip(ranges, paths, strict=True)]
-        read = iter(each(self._read, [*chain.from_iterable(files)]))
+        read = iter(map_in_threads(self._read, [*chain.from_iterable(files)]))
         return [[*islice(read, len(some))] for some in files]
 
     def _refuse_links(self, ranges: Sequence[BarRange], timeframe: Timeframe) -> None:

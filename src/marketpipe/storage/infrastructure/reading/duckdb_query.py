@@ -23,9 +23,9 @@ from marketpipe.storage.domain.integrity import REPAIRED_BY
 from marketpipe.storage.infrastructure.aggregates.read_copies import OpenedCopies
 from marketpipe.storage.infrastructure.inventory.day_file_scans import DayFileScans
 from marketpipe.storage.infrastructure.reading.consistent_reading import read_consistently
-from marketpipe.storage.infrastructure.reading.locked_connections import LockedConnections
 from marketpipe.storage.infrastructure.reading.needed_bars import NeededBars, needed_bars
 from marketpipe.storage.infrastructure.reading.query_views import QueryViews, allowed_folders, view_of
+from marketpipe.storage.infrastructure.reading.sandboxed_connections import SandboxedConnections
 from marketpipe.storage.infrastructure.reading.selected_bars import Sessions
 from marketpipe.storage.infrastructure.reading.syntax_tree import Tree, parts_of, syntax_tree, without_explain
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
@@ -68,7 +68,7 @@ class DuckDBQuery:
         """
         self._layout, self._opened, self._scans = layout, opened, DayFileScans() if scans is None else scans
         self._sessions, self._closing_auction = sessions, closing_auction
-        self._connections = LockedConnections(limits, lambda: allowed_folders(self._roots()))
+        self._connections = SandboxedConnections(limits, lambda: allowed_folders(self._roots()))
 
     def close(self) -> None:
         """Close the connection that is kept for the next query."""
@@ -116,10 +116,10 @@ class DuckDBQuery:
             return answer(connection, sql)
 
         with self._translating():
-            return answer_interruptibly(lambda: self.locked(views), checked)
+            return answer_interruptibly(lambda: self.connection(views), checked)
 
     @contextmanager
-    def locked(self, views: QueryViews | None = None) -> Iterator[Connection]:
+    def connection(self, views: QueryViews | None = None) -> Iterator[Connection]:
         """Open a connection that can read the files of the store and no others, with these views."""
         with self._connections.open() as connection:
             (views or self._views("", {})).create(connection)

@@ -19,7 +19,7 @@ from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.infrastructure.aggregates.read_copies import FreshCopies, FreshCopy, OpenedCopies
 from marketpipe.storage.infrastructure.inventory.day_file_scans import DayFileScans
 from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
-from marketpipe.storage.infrastructure.parquet_files import each
+from marketpipe.storage.infrastructure.parquet_files import map_in_threads
 from marketpipe.storage.infrastructure.reading.consistent_reading import Fingerprints, fingerprints_below
 from marketpipe.storage.infrastructure.reading.selected_bars import SYMBOL
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
@@ -48,7 +48,7 @@ class MinuteFiles:
 
         Raises ``StorageError``.
         """
-        scanned = dict(zip(months, each(lambda month: _scanned(month, layout, scans), months), strict=True))
+        scanned = dict(zip(months, map_in_threads(lambda month: _scanned(month, layout, scans), months), strict=True))
         fresh = FreshCopies(layout, StoredIdentity(layout).read, scanned.get, opened)
         others, mapped = list[MonthPartition](), 0
         copies, fingerprints = list[FreshCopy](), dict[str, tuple[int, int]]()

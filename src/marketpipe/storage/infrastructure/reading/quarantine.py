@@ -14,7 +14,7 @@ from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.store_survey import QualitySurvey, RuleCount, RuleKey
-from marketpipe.storage.infrastructure.parquet_files import each, read_rows
+from marketpipe.storage.infrastructure.parquet_files import map_in_threads, read_rows
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
 OF_MINUTES, OF_OFFICIAL_DAYS = "rejected", "official day"
@@ -44,7 +44,7 @@ class Quarantine:
         files = [(OF_MINUTES, day.symbol, day.trading_date, self._layout.rejected(day)) for day in days[:most]]
         found, unreadable = RuleExamples(), list[str]()
         for some in _batches([*files, *self._of_official_days(symbols, years)]):
-            for (kind, symbol, date, _), rows in zip(some, each(_rows_of, some), strict=True):
+            for (kind, symbol, date, _), rows in zip(some, map_in_threads(_rows_of, some), strict=True):
                 if isinstance(rows, str):
                     unreadable.append(rows)
                 elif rows is not None:

@@ -25,7 +25,7 @@ from marketpipe.storage.domain.data_partition import MonthPartition, day_file
 from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import Scanned
 from marketpipe.storage.infrastructure.aggregates.read_copies import MOST_KEPT, FreshCopies, FreshCopy, OpenedCopies
 from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
-from marketpipe.storage.infrastructure.parquet_files import each, times_of
+from marketpipe.storage.infrastructure.parquet_files import map_in_threads, times_of
 from marketpipe.storage.infrastructure.reading.month_bars import minutes_at, places_of
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
@@ -136,7 +136,7 @@ class StoredMinutes:
         # A mapped copy is opened, and nothing of it is read: threads would only wait for each other.
         every = list(chain.from_iterable(files))
         at_once = {place: read(file) for place, file in enumerate(every) if mapped and _is_mapped(file)}
-        others = iter(each(read, [file for place, file in enumerate(every) if place not in at_once]))
+        others = iter(map_in_threads(read, [file for place, file in enumerate(every) if place not in at_once]))
         found = iter([at_once[place] if place in at_once else next(others) for place in range(len(every))])
         return [in_one(islice(found, len(some)), wanted.schema) for wanted, some in zip(ranges, files, strict=True)]
 
