@@ -12,7 +12,6 @@ from attrs import frozen
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.domain.ohlcv_bar import SymbolDaySlice
-from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import DaySource, Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
@@ -71,9 +70,11 @@ class VersionFile:
 class AsOfReader:
     """Bars as the store had them at a moment. Only minutes have revisions: other timeframes are made from them."""
 
-    def __init__(self, layout: StoreLayout, new_aggregator: Callable[[], BarAggregator]) -> None:
+    def __init__(
+        self, layout: StoreLayout, new_aggregator: Callable[[], BarAggregator], identity: StoredIdentity | None = None
+    ) -> None:
         self._layout, self._index, self._new_aggregator = layout, VersionIndex(layout), new_aggregator
-        self._minutes = StoredMinutes(layout)
+        self._minutes = StoredMinutes(layout, identity=identity)
 
     def read(self, wanted: BarRange, as_of: Timestamp) -> pa.Table:
         """Return the bars as they were at ``as_of``. Raises ``StorageError``, also for damaged files."""
@@ -203,12 +204,15 @@ class BarLoader:
         new_aggregator: Callable[[], BarAggregator],
         sessions: Sessions = lambda *_: (),
         opened: OpenedCopies | None = None,
+        identity: StoredIdentity | None = None,
     ) -> None:
-        """``sessions`` are asked for only if the regular hours are wanted; ``opened`` keeps opened read copies."""
-        self._layout, self._as_of, self._hours = layout, AsOfReader(layout, new_aggregator), RegularHours(sessions)
-        self._minutes = StoredMinutes(layout, opened)
+        """``sessions`` are asked for only if the regular hours are wanted; ``opened`` keeps opened read copies;
+        ``identity`` finds the dataset of the store, and without it one is made.
+        """
+        self._layout, self._identity = layout, identity or StoredIdentity(layout)
+        self._as_of, self._hours = AsOfReader(layout, new_aggregator, self._identity), RegularHours(sessions)
+        self._minutes = StoredMinutes(layout, opened, self._identity)
         self._new_aggregator, self._official = new_aggregator, OfficialRows(layout)
-        self._identity: DatasetIdentity | None = None
 
     def load(
         self,
@@ -334,8 +338,7 @@ class BarLoader:
         try:
             if (content := content_of(path)) is None:
                 return None
-            self._identity = self._identity or StoredIdentity(self._layout).read()
-            refuse_others(path, identity_in(file_in(content, path, columns=False)[1]), self._identity)
+            refuse_others(path, identity_in(file_in(content, path, columns=False)[1]), self._identity.read())
             return wanted.within(bars_in(content, path, wanted.schema))
         except PartitionUnreadableError as error:
             raise damaged(wanted, error) from error

@@ -22,6 +22,7 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.storage.domain.integrity import REPAIRED_BY
 from marketpipe.storage.infrastructure.aggregates.read_copies import OpenedCopies
 from marketpipe.storage.infrastructure.inventory.day_file_scans import DayFileScans
+from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
 from marketpipe.storage.infrastructure.reading.consistent_reading import read_consistently
 from marketpipe.storage.infrastructure.reading.needed_bars import NeededBars, needed_bars
 from marketpipe.storage.infrastructure.reading.query_views import QueryViews, allowed_folders, view_of
@@ -60,12 +61,14 @@ class DuckDBQuery:
         limits: Mapping[str, str] = LIMITS,
         opened: OpenedCopies | None = None,
         scans: DayFileScans | None = None,
+        identity: StoredIdentity | None = None,
     ) -> None:
         """``closing_auction`` returns that of days made of minutes, in minutes after the close; None for none.
 
         ``limits`` are settings of DuckDB, such as ``memory_limit``. ``opened`` keeps opened read copies, and ``scans``
-        what was found in folders.
+        what was found in folders. ``identity`` finds the dataset of the store, and without it one is made.
         """
+        self._identity = identity or StoredIdentity(layout)
         self._layout, self._opened, self._scans = layout, opened, DayFileScans() if scans is None else scans
         self._sessions, self._closing_auction = sessions, closing_auction
         self._connections = SandboxedConnections(limits, lambda: allowed_folders(self._roots()))
@@ -106,9 +109,8 @@ class DuckDBQuery:
         return needed_bars(tree, VIEWS)
 
     def _views(self, sql: str, needed: Mapping[str, NeededBars], *, copies: bool = True) -> QueryViews:
-        calendar = self._sessions, self._closing_auction
-        kept = self._opened, self._scans
-        return QueryViews(self._layout, sql, needed, *calendar, *kept, copies=copies)
+        calendar, kept = (self._sessions, self._closing_auction), (self._opened, self._scans)
+        return QueryViews(self._layout, sql, needed, *calendar, self._identity, *kept, copies=copies)
 
     def _run(self, sql: str, tree: Tree, answer: Callable[[Connection, str], T], views: QueryViews) -> T:
         def checked(connection: Connection) -> T:

@@ -42,14 +42,20 @@ class MinuteFiles:
 
     @classmethod
     def found(
-        cls, layout: StoreLayout, months: Sequence[MonthPartition], opened: OpenedCopies | None, scans: DayFileScans
+        cls,
+        layout: StoreLayout,
+        months: Sequence[MonthPartition],
+        identity: StoredIdentity,
+        opened: OpenedCopies | None,
+        scans: DayFileScans,
     ) -> MinuteFiles:
-        """List the files of these months; ``opened`` keeps opened copies, and ``scans`` what was found in folders.
+        """List the files of these months. ``identity`` finds the dataset of the store, ``opened`` keeps opened copies,
+        and ``scans`` what was found in folders.
 
         Raises ``StorageError``.
         """
         scanned = dict(zip(months, map_in_threads(lambda month: _scanned(month, layout, scans), months), strict=True))
-        fresh = FreshCopies(layout, StoredIdentity(layout).read, scanned.get, opened)
+        fresh = FreshCopies(layout, identity.read, scanned.get, opened)
         others, mapped = list[MonthPartition](), 0
         copies, fingerprints = list[FreshCopy](), dict[str, tuple[int, int]]()
         for month in months:

@@ -24,6 +24,7 @@ from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.infrastructure.aggregates.cascade import view_of_minutes
 from marketpipe.storage.infrastructure.aggregates.read_copies import OpenedCopies
 from marketpipe.storage.infrastructure.inventory.day_file_scans import DayFileScans
+from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
 from marketpipe.storage.infrastructure.official.daily_bars import (
     FIRST_SESSIONS,
     PERIOD_UNITS,
@@ -94,6 +95,7 @@ class QueryViews:
         needed: Mapping[str, NeededBars],
         sessions: Sessions,
         closing_auction: Callable[[], int | None],
+        identity: StoredIdentity,
         opened: OpenedCopies | None,
         scans: DayFileScans,
         *,
@@ -101,9 +103,10 @@ class QueryViews:
     ) -> None:
         """``needed`` has for views that the query names what it needs of them, if that is not all. ``sessions`` and
         ``closing_auction`` are asked for only if a view that the query names needs them. Without ``copies``, minutes
-        are those of the day files. ``opened`` keeps opened read copies, ``scans`` what was found in folders.
+        are those of the day files. ``identity`` finds the dataset of the store, ``opened`` keeps opened read copies,
+        ``scans`` what was found in folders.
         """
-        self._opened, self._scans = opened, scans
+        self._identity, self._opened, self._scans = identity, opened, scans
         self._layout, self._sessions, self._closing_auction = layout, sessions, closing_auction
         self._timeframes = tuple(timeframe for timeframe in Timeframe if _is_needed(timeframe, sql))
         self._lists_views = LISTING.search(sql) is not None
@@ -147,7 +150,7 @@ class QueryViews:
             return fingerprints_below([self._layout.data] if self._chosen is None else self._folders(self._chosen))
         if self._minutes is None or not self._minutes.are_unchanged:
             self._minutes = MinuteFiles.found(
-                self._layout, [*needed_months(self._layout, needed)], self._opened, self._scans
+                self._layout, [*needed_months(self._layout, needed)], self._identity, self._opened, self._scans
             )
         return self._minutes.fingerprints()
 

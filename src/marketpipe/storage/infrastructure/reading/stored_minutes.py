@@ -114,9 +114,13 @@ class MonthPart:
 class StoredMinutes:
     """Reads minutes, by all processors if there are many files. Memory is that of the answer, and of a month each."""
 
-    def __init__(self, layout: StoreLayout, opened: OpenedCopies | None = None) -> None:
-        """``opened`` keeps the copies that are read; without it each is opened when it is read."""
-        self._layout, self._opened, self._identity = layout, opened, StoredIdentity(layout)
+    def __init__(
+        self, layout: StoreLayout, opened: OpenedCopies | None = None, identity: StoredIdentity | None = None
+    ) -> None:
+        """``opened`` keeps the copies that are read; without it each is opened when it is read. ``identity`` finds the
+        dataset of the store; without it one is made.
+        """
+        self._layout, self._opened, self._identity = layout, opened, identity or StoredIdentity(layout)
 
     def read(
         self, ranges: Sequence[BarRange], hours: Hours = lambda bars: bars, scanned: Scanned | None = None
