@@ -180,7 +180,7 @@ class StoreLayout:
         """Return the months that have a folder, ascending. Raises ``StorageError``."""
         folders = [(year, f"{self.data}/symbol={symbol}/year={year:04d}") for year in self.years(symbol)]
         found = (MonthPartition(symbol, year, month) for year, at in folders for month in _numbers_in(at, _MONTH))
-        return [month for month in found if is_folder(self.month(month))]
+        return [month for month in found if is_folder(f"{self.data}/{month.folder}")]
 
     def has_folder(self, symbol: Symbol) -> bool:
         """Return whether a symbol has a folder of minute bars, with files or without; a link counts too."""

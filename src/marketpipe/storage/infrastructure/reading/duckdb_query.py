@@ -25,9 +25,11 @@ from marketpipe.storage.infrastructure.inventory.day_file_scans import DayFileSc
 from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
 from marketpipe.storage.infrastructure.reading.consistent_reading import read_consistently
 from marketpipe.storage.infrastructure.reading.needed_bars import NeededBars, needed_bars
+from marketpipe.storage.infrastructure.reading.plain_selection import plain_selection
 from marketpipe.storage.infrastructure.reading.query_views import QueryViews, allowed_folders, view_of
 from marketpipe.storage.infrastructure.reading.sandboxed_connections import SandboxedConnections
 from marketpipe.storage.infrastructure.reading.selected_bars import Sessions
+from marketpipe.storage.infrastructure.reading.session_hours import SessionColumns
 from marketpipe.storage.infrastructure.reading.syntax_tree import Tree, parts_of, syntax_tree, without_explain
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
@@ -71,6 +73,8 @@ class DuckDBQuery:
         self._identity = identity or StoredIdentity(layout)
         self._layout, self._opened, self._scans = layout, opened, DayFileScans() if scans is None else scans
         self._sessions, self._closing_auction = sessions, closing_auction
+        self._session_columns = SessionColumns()
+        self._largest: int | None = None
         self._connections = SandboxedConnections(limits, lambda: allowed_folders(self._roots()))
 
     def close(self) -> None:
@@ -83,7 +87,7 @@ class DuckDBQuery:
         Raises ``QueryError`` for a wrong query, ``ConfigurationError`` for a view without bars, and ``StorageError``
         for files that cannot be read. The message contains DuckDB's own.
         """
-        return self._consistently(sql, _bounded)
+        return self._consistently(sql, _bounded, self._selected)
 
     def stream(self, sql: str, use: Callable[[pa.RecordBatchReader], T]) -> T:
         """Return what ``use`` makes of the answer, which may be larger than the memory. Raises as ``run``.
@@ -92,25 +96,46 @@ class DuckDBQuery:
         """
         return self._consistently(sql, lambda connection, sql: _streamed(connection, sql, use))
 
-    def _consistently(self, sql: str, answer: Callable[[Connection, str], T]) -> T:
+    def _consistently(
+        self,
+        sql: str,
+        answer: Callable[[Connection, str], T],
+        plainly: Callable[[str, Tree, QueryViews], T | None] = lambda *_: None,
+    ) -> T:
+        """``plainly`` returns the answer without DuckDB, or None."""
         with self._translating():
             tree = answer_interruptibly(self._connections.open, lambda connection: syntax_tree(connection, sql))
         needed = self._needed(tree)  # of what is missing in it, all
         views = self._views(sql, needed)
+
+        def read() -> T:
+            found = plainly(sql, tree, views)
+            return self._run(sql, tree, answer, views) if found is None else found
+
         try:
-            return read_consistently(views.fingerprints, lambda: self._run(sql, tree, answer, views))
+            return read_consistently(views.fingerprints, read)
         except StorageError as error:
             if not views.reads_copies or not _may_be_of_a_file(error):
                 raise
         of_day_files = self._views(sql, needed, copies=False)  # a copy may be torn, and is then as good as none
         return read_consistently(of_day_files.fingerprints, lambda: self._run(sql, tree, answer, of_day_files))
 
+    def _selected(self, sql: str, tree: Tree, views: QueryViews) -> pa.Table | None:
+        """Return the answer if the query only selects bars that read copies have in order; None if it does not."""
+        if (selection := plain_selection(sql, tree)) is None:
+            return None
+        if self._largest is None:  # it is a setting of every connection
+            with self._translating():
+                self._largest = answer_interruptibly(self._connections.open, _largest_answer)
+        return views.plain_bars(selection, self._largest)
+
     def _needed(self, tree: Tree) -> Mapping[str, NeededBars]:
         return needed_bars(tree, VIEWS)
 
     def _views(self, sql: str, needed: Mapping[str, NeededBars], *, copies: bool = True) -> QueryViews:
         calendar, kept = (self._sessions, self._closing_auction), (self._opened, self._scans)
-        return QueryViews(self._layout, sql, needed, *calendar, self._identity, *kept, copies=copies)
+        given = *calendar, self._identity, *kept
+        return QueryViews(self._layout, sql, needed, *given, self._session_columns, copies=copies)
 
     def _run(self, sql: str, tree: Tree, answer: Callable[[Connection, str], T], views: QueryViews) -> T:
         def checked(connection: Connection) -> T:

@@ -117,7 +117,7 @@ def _restricted(select: Tree) -> Iterator[tuple[Tree, NeededBars]]:
             # With one table a name alone is of its column. An output column of that name is left out of it: it is the
             # column's name that DuckDB takes, but nothing here should depend on that.
             plain = COLUMNS - hidden if len(found) == 1 else frozenset[str]()
-            yield source, _Conditions(name, plain).needed(condition)
+            yield source, Conditions(name, plain).needed(condition)
 
 
 def _sources(source: Tree) -> Iterator[Tree | None]:
@@ -142,7 +142,7 @@ def _is_plain(source: Tree) -> bool:
 
 
 @frozen
-class _Conditions:
+class Conditions:
     """Conditions on the columns of a table: those with its ``name``, and if they are ``plain`` those without."""
 
     name: str
@@ -166,6 +166,32 @@ class _Conditions:
             left, right = condition["left"], condition["right"]
             return self._compared(kind, left, right) & self._compared(MIRRORED[kind], right, left)
         return ALL
+
+    def exactly(self, condition: Tree) -> NeededBars | None:
+        """Return exactly the bars for which it is true; None if it depends on more than symbols and trading dates, or
+        is not of those that must all be met.
+        """
+        kind, children = str(condition.get("type")), condition.get("children", ())
+        if kind == "CONJUNCTION_AND":
+            found = [each for each in map(self.exactly, children) if each is not None]
+            return reduce(and_, found, ALL) if len(found) == len(children) else None
+        if kind == "COMPARE_IN":
+            is_exact = all(self._is_exact("COMPARE_EQUAL", children[0], each) for each in children[1:])
+            is_exact = is_exact and self._column(children[0]) == SYMBOL  # dates need not be one after another
+        elif kind == "COMPARE_BETWEEN":
+            column, bounds = condition["input"], (condition["lower"], condition["upper"])
+            is_exact = self._column(column) == TRADING_DATE and all(map(_is_valid_date, bounds))
+        else:
+            is_exact = kind in MIRRORED and self._is_exact(kind, condition["left"], condition["right"])
+        return self.needed(condition) if is_exact else None
+
+    def _is_exact(self, kind: str, left: Tree, right: Tree) -> bool:
+        column, value = self._column(left), right
+        if column is None:
+            column, value = self._column(right), left
+        if column == SYMBOL:
+            return kind == "COMPARE_EQUAL" and _text(value) is not None
+        return column == TRADING_DATE and _is_valid_date(value)
 
     def _compared(self, kind: str, left: Tree, right: Tree) -> NeededBars:
         column = self._column(left)
@@ -213,6 +239,10 @@ def _is_date(expression: Tree) -> bool:
     """Return whether a constant that a date is compared with is a date too: a text then becomes one."""
     is_cast = expression.get("type") == "OPERATOR_CAST"
     return (not is_cast or _type(expression) == "date") and DAY.fullmatch(_text(_uncast(expression)) or "") is not None
+
+
+def _is_valid_date(expression: Tree) -> bool:
+    return _is_date(expression) and _day(expression) is not None
 
 
 def _uncast(expression: Tree) -> Tree:

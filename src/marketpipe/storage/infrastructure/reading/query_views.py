@@ -49,8 +49,10 @@ from marketpipe.storage.infrastructure.reading.needed_files import (
     needed_patterns,
     needed_years,
 )
+from marketpipe.storage.infrastructure.reading.plain_bars import plain_bars
+from marketpipe.storage.infrastructure.reading.plain_selection import PlainSelection
 from marketpipe.storage.infrastructure.reading.selected_bars import Sessions
-from marketpipe.storage.infrastructure.reading.session_hours import UNKNOWN, session_column, session_table
+from marketpipe.storage.infrastructure.reading.session_hours import UNKNOWN, SessionColumns, session_table
 from marketpipe.storage.infrastructure.store_layout import MONTH_FOLDER, PARQUET, YEAR_FOLDER, StoreLayout
 
 Connection = duckdb.DuckDBPyConnection
@@ -98,15 +100,17 @@ class QueryViews:
         identity: StoredIdentity,
         opened: OpenedCopies | None,
         scans: DayFileScans,
+        session_columns: SessionColumns,
         *,
         copies: bool = True,
     ) -> None:
         """``needed`` has for views that the query names what it needs of them, if that is not all. ``sessions`` and
         ``closing_auction`` are asked for only if a view that the query names needs them. Without ``copies``, minutes
         are those of the day files. ``identity`` finds the dataset of the store, ``opened`` keeps opened read copies,
-        ``scans`` what was found in folders.
+        ``scans`` what was found in folders, and ``session_columns`` what was made of sessions.
         """
-        self._identity, self._opened, self._scans = identity, opened, scans
+        self._identity, self._session_columns = identity, session_columns
+        self._opened, self._scans = opened, scans
         self._layout, self._sessions, self._closing_auction = layout, sessions, closing_auction
         self._timeframes = tuple(timeframe for timeframe in Timeframe if _is_needed(timeframe, sql))
         self._lists_views = LISTING.search(sql) is not None
@@ -117,6 +121,10 @@ class QueryViews:
         self._may_read_copies, self._tables = copies, 0
         self._minutes: MinuteFiles | None = None
         self._sources = MinuteSources(layout)
+
+    def plain_bars(self, wanted: PlainSelection, most_bytes: int) -> pa.Table | None:
+        """Return what a query selects, without DuckDB; None if that has to answer. After ``fingerprints``."""
+        return None if self._minutes is None else plain_bars(self._minutes, wanted, most_bytes)
 
     @property
     def reads_copies(self) -> bool:
@@ -178,7 +186,7 @@ class QueryViews:
     def _create_view(self, connection: Connection, timeframe: Timeframe) -> None:
         name, session, bars = view_of(timeframe), UNKNOWN, EMPTY
         if timeframe in self._timeframes:
-            session = session_column(self._dates())
+            session = self._session_columns.of(self._dates())
             bars = _union(self._stored_and_made(timeframe, connection)) or self._none_of(timeframe)
         connection.execute(INTRADAY.format(name=name, session=session, bars=bars))
 
@@ -294,7 +302,8 @@ def view_of(timeframe: Timeframe) -> str:
 
 def allowed_folders(roots: Iterable[Path]) -> str:
     """Return the resolved folders as SQL: each as it is, and with the characters escaped that a glob interprets."""
-    return ", ".join(f"'{quoted(form)}/'" for root in roots for form in (root.resolve(), literal(root.resolve())))
+    resolved = [root.resolve() for root in roots]
+    return ", ".join(f"'{quoted(form)}/'" for root in resolved for form in (root, literal(root)))
 
 
 def _is_needed(timeframe: Timeframe, sql: str) -> bool:

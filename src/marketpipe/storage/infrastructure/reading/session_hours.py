@@ -11,10 +11,12 @@ import pyarrow as pa
 
 from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE
 from marketpipe.shared_kernel.domain.trading_date import SATURDAY, TradingSession
+from marketpipe.storage.infrastructure.aggregates.bounded_cache import make_room
 
 MICROS: Final = ("starts", "opens", "closes", "ends", "auction")
 SCHEMA: Final = pa.schema([("trading_date", pa.date32()), *((name, pa.int64()) for name in MICROS)])
 UNKNOWN: Final = "CAST(NULL AS VARCHAR)"
+MOST_KEPT: Final = 8
 FOUR: Final = 240
 """Minutes from midnight to the first of extended trading."""
 # A CASE over constants, and no join: a query that does not select the column does not pay for it.
@@ -37,6 +39,21 @@ def session_table(sessions: Sequence[TradingSession], closing_auction: int | Non
         rows.append((each.trading_date.day, *(moment.epoch_micros for moment in bounds), auction))
     columns = zip(*rows, strict=True) if rows else [()] * len(SCHEMA)
     return pa.table([pa.array(list(values), field.type) for values, field in zip(columns, SCHEMA, strict=True)], SCHEMA)
+
+
+class SessionColumns:
+    """Makes the column ``session``, and keeps it: a year of sessions takes milliseconds. Several threads may call."""
+
+    def __init__(self) -> None:
+        self._kept = dict[tuple[int, ...], tuple[Sequence[TradingSession], str]]()
+
+    def of(self, sessions: Sequence[TradingSession]) -> str:
+        # The calendar returns the same objects each time. They are kept, so that no other one gets the identity of one.
+        key = tuple(map(id, sessions))
+        if (found := self._kept.get(key)) is None:
+            make_room(self._kept, MOST_KEPT)
+            found = self._kept[key] = sessions, session_column(sessions)
+        return found[1]
 
 
 def session_column(sessions: Sequence[TradingSession]) -> str:

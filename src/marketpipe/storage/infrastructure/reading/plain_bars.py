@@ -1,0 +1,120 @@
+"""Answers a query that only selects bars from read copies, with the table that DuckDB would make of them.
+
+Copies have their bars in order, so nothing is sorted, and those in Arrow's format are not even read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from itertools import groupby, pairwise
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from attrs import frozen
+
+from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
+from marketpipe.shared_kernel.infrastructure.new_york_days import LAST_MOMENT
+from marketpipe.storage.infrastructure.aggregates.read_copies import FreshCopy
+from marketpipe.storage.infrastructure.parquet_files import each, times_of
+from marketpipe.storage.infrastructure.reading.minute_files import MinuteFiles
+from marketpipe.storage.infrastructure.reading.needed_bars import TIMESTAMP, TRADING_DATE, NeededBars
+from marketpipe.storage.infrastructure.reading.plain_selection import PlainSelection
+from marketpipe.storage.infrastructure.reading.selected_bars import SYMBOL, repeated
+
+EPOCH: Final = date(1970, 1, 1).toordinal()
+MOST_COMPRESSED: Final = 8
+"""How many bytes of bars a byte of a copy in Parquet may have."""
+
+
+@frozen(eq=False)
+class _Part:
+    """Wanted bars of a month, and their trading dates."""
+
+    symbol: str
+    bars: pa.Table
+    days: npt.NDArray[np.int32]
+    """Numbers of dates since 1970, each for so many bars as ``counts`` has in its place."""
+    counts: npt.NDArray[np.int32]
+    first_time: int
+    """Of all bars of the month, in microseconds since 1970."""
+    last_time: int
+
+
+def plain_bars(files: MinuteFiles, wanted: PlainSelection, most_bytes: int) -> pa.Table | None:
+    """Return the selected bars; None if DuckDB has to answer: there is a month without a copy, a copy is torn or is not
+    in order, or there is no bar, or the answer may have more than ``most_bytes``.
+    """
+    symbols = wanted.bars.symbols
+    copies = [copy for copy in files.copies if symbols is None or copy.month.symbol.value in symbols]
+    if files.others or _bytes_of(copies) > most_bytes:
+        return None
+    copies.sort(key=lambda copy: (copy.month.symbol.value, copy.month.year, copy.month.month))
+    names = [name for name in BAR_SCHEMA.names if name in wanted.columns or name == TIMESTAMP]
+    schema = BAR_SCHEMA if names == BAR_SCHEMA.names else pa.schema([BAR_SCHEMA.field(name) for name in names])
+    try:
+        parts = [part for some in _read(copies, schema, wanted.bars) for part in some]
+    except PartitionUnreadableError:
+        return None
+    if not parts or any(a.symbol == b.symbol and a.last_time > b.first_time for a, b in pairwise(parts)):
+        return None
+    found = _table(parts, wanted.columns)
+    return found if found.nbytes <= most_bytes else None
+
+
+def _bytes_of(copies: Sequence[FreshCopy]) -> int:
+    """Return how many bytes the bars of copies may have that are not mapped."""
+    return sum(MOST_COMPRESSED * copy.status.size for copy in copies if copy.status is not None and not copy.is_arrow)
+
+
+def _read(copies: Sequence[FreshCopy], schema: pa.Schema, wanted: NeededBars) -> list[list[_Part]]:
+    def read(copy: FreshCopy) -> list[_Part]:
+        return _parts_of(copy, schema, wanted)
+
+    # To open a mapped copy takes no time: threads would only wait for each other.
+    return [read(copy) for copy in copies] if all(copy.is_arrow for copy in copies) else each(read, copies)
+
+
+def _parts_of(copy: FreshCopy, schema: pa.Schema, wanted: NeededBars) -> list[_Part]:
+    """Return the part of a month, none if it has no wanted bar. Raises ``PartitionUnreadableError``."""
+    if (opened := copy.opened()) is None:
+        raise PartitionUnreadableError(f"{copy.path} is torn, or was replaced while it was opened")
+    bars = opened.bars(schema)
+    if not len(bars):
+        return []
+    runs = opened.date_runs if opened.is_mapped else opened.date_runs_of(times_of(bars))
+    if runs.first is None or runs.last is None or not 0 <= runs.first <= runs.last < LAST_MOMENT:
+        raise PartitionUnreadableError(f"{copy.path} has bars that are not in order, or of unusual years")
+    days, counts = runs.days, runs.counts
+    first, last = _number(wanted.first), _number(wanted.last)
+    if not first <= days[0] <= days[-1] <= last:
+        start, end = np.searchsorted(days, first), np.searchsorted(days, last, "right")
+        bars = bars.slice(int(counts[:start].sum()), int(counts[start:end].sum()))
+        bars = bars if opened.is_mapped else bars.take(np.arange(len(bars)))  # or the others would stay in memory
+        days, counts = days[start:end], counts[start:end]
+    return [_Part(copy.month.symbol.value, bars, days, counts, runs.first, runs.last)] if len(bars) else []
+
+
+def _number(day: date) -> int:
+    return day.toordinal() - EPOCH
+
+
+def _table(parts: Sequence[_Part], columns: Sequence[str]) -> pa.Table:
+    bars = pa.concat_tables([part.bars for part in parts])
+    made = {name: _column(name, bars, parts) for name in columns}
+    return pa.table(made)
+
+
+def _column(name: str, bars: pa.Table, parts: Sequence[_Part]) -> pa.Array | pa.ChunkedArray:
+    if name == SYMBOL.name:
+        groups = [
+            (symbol, [len(part.bars) for part in some]) for symbol, some in groupby(parts, lambda part: part.symbol)
+        ]
+        return repeated([symbol for symbol, _ in groups], [lengths for _, lengths in groups])
+    if name == TRADING_DATE:
+        days, counts = (np.concatenate([getattr(part, each) for part in parts]) for each in ("days", "counts"))
+        return pa.array(days.repeat(counts)).cast(pa.date32())
+    return bars[name]

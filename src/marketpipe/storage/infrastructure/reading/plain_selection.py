@@ -1,0 +1,121 @@
+"""Finds out whether a query only selects bars: then the copies that ``load`` reads are its answer, without DuckDB.
+
+Columns of ``bars`` by their names, WHERE with nothing but symbols and trading dates, ordered as bars are kept, or not
+at all. Anything else in the syntax tree, and anything that a later DuckDB adds to it, means that it is another query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from attrs import frozen
+
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
+from marketpipe.storage.infrastructure.reading.needed_bars import (
+    ALL,
+    SYMBOL,
+    TIMESTAMP,
+    TRADING_DATE,
+    Conditions,
+    NeededBars,
+)
+from marketpipe.storage.infrastructure.reading.needed_files import findable
+from marketpipe.storage.infrastructure.reading.syntax_tree import Tree, without_explain
+
+COLUMNS: Final = (SYMBOL, TRADING_DATE, *BAR_SCHEMA.names)
+PLACES: Final = ("query_location", "query_location_length")
+"""Where a part is in the text of a query."""
+STATEMENT: Final[Tree] = {"named_param_map": []}
+SELECT: Final[Tree] = {
+    "type": "SELECT_NODE",
+    "cte_map": {"map": []},
+    "group_expressions": [],
+    "group_sets": [],
+    "aggregate_handling": "STANDARD_HANDLING",
+    "having": None,
+    "sample": None,
+    "qualify": None,
+}
+FROM_BARS: Final[Tree] = {
+    "type": "BASE_TABLE",
+    "alias": "",
+    "sample": None,
+    "schema_name": "",
+    "table_name": "bars",
+    "column_name_alias": [],
+    "catalog_name": "",
+    "at_clause": None,
+    "qualified_name": {"path": ["bars"]},
+}
+COLUMN: Final[Tree] = {"class": "COLUMN_REF", "type": "COLUMN_REF", "alias": ""}
+ORDERS: Final = ((SYMBOL, TIMESTAMP), (SYMBOL, TRADING_DATE, TIMESTAMP), (SYMBOL, TRADING_DATE), (SYMBOL,), ())
+"""In which bars are kept. Those that are equal by what a query names may come in any order."""
+ORDERS_OF_ONE: Final = (*ORDERS, (TIMESTAMP,), (TRADING_DATE, TIMESTAMP), (TRADING_DATE,))
+"""The same for a query of one symbol."""
+CONDITIONS: Final = Conditions("bars", frozenset({SYMBOL, TRADING_DATE}))
+
+
+@frozen
+class PlainSelection:
+    """These columns of exactly these bars, by symbol, then time."""
+
+    columns: tuple[str, ...]
+    bars: NeededBars
+
+
+def plain_selection(sql: str, tree: Tree) -> PlainSelection | None:
+    """Return what a query selects; None if it does anything else. ``tree`` is its ``syntax_tree``."""
+    node = _select_of(tree) if without_explain(sql) == sql else None
+    if node is None or _without(node["from_table"], *PLACES) != FROM_BARS:
+        return None
+    condition = node["where_clause"]
+    bars = ALL if condition is None else CONDITIONS.exactly(condition)
+    columns, order = _names(node["select_list"], _column), _order(node["modifiers"])
+    if bars is None or columns is None or order is None or findable(bars) != bars:
+        return None
+    is_of_one = bars.symbols is not None and len(bars.symbols) == 1
+    is_kept_so = order in (ORDERS_OF_ONE if is_of_one else ORDERS)
+    is_clear = columns and len(set(columns)) == len(columns)
+    return PlainSelection(columns, bars) if is_kept_so and is_clear else None
+
+
+def _select_of(tree: Tree) -> Tree | None:
+    statements = tree.get("statements", ())
+    if len(statements) != 1 or _without(statements[0], "node") != STATEMENT:
+        return None
+    node: Tree = statements[0]["node"]
+    parts = ("modifiers", "select_list", "from_table", "where_clause")
+    return node if all(part in node for part in parts) and _without(node, *parts) == SELECT else None
+
+
+def _order(modifiers: list[Tree]) -> tuple[str, ...] | None:
+    if not modifiers:
+        return ()
+    (modifier, *others) = modifiers
+    is_order = not others and _without(modifier, "orders") == {"type": "ORDER_MODIFIER"}
+    return _names(modifier["orders"], _ascending) if is_order else None
+
+
+def _names(parts: list[Tree], name: Callable[[Tree], str | None]) -> tuple[str, ...] | None:
+    found = [name(part) for part in parts]
+    names = tuple(each for each in found if each is not None)
+    return names if len(names) == len(found) else None
+
+
+def _ascending(order: Tree) -> str | None:
+    kind, others = order.get("type"), _without(order, "type", "expression")
+    is_ascending = kind in ("ORDER_DEFAULT", "ASCENDING") and others == {"null_order": "ORDER_DEFAULT"}
+    return _column(order["expression"]) if is_ascending else None
+
+
+def _column(expression: Tree) -> str | None:
+    """Return the name of a column that is written as it is named: the answer has it so."""
+    if _without(expression, "column_names", *PLACES) != COLUMN:
+        return None
+    names = expression["column_names"]
+    return str(names[0]) if len(names) == 1 and names[0] in COLUMNS else None
+
+
+def _without(part: Mapping[str, Any], *keys: str) -> Tree:
+    return {key: value for key, value in part.items() if key not in keys}
