@@ -1,0 +1,166 @@
+"""A query that copies answer without DuckDB has DuckDB's answer, to the names and types of its columns."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.storage.domain.data_partition import MonthPartition
+from marketpipe.storage.infrastructure.aggregates.read_copies import OpenedCopies, ReadCopy, encode_copy
+from marketpipe.storage.infrastructure.inventory.day_file_scans import DayFileScans
+from marketpipe.storage.infrastructure.reading.duckdb_query import DuckDBQuery
+from marketpipe.storage.infrastructure.reading.minute_files import MinuteFiles
+from marketpipe.storage.infrastructure.reading.needed_bars import ALL
+from marketpipe.storage.infrastructure.reading.plain_bars import plain_bars
+from marketpipe.storage.infrastructure.reading.plain_selection import PlainSelection
+from marketpipe.storage.infrastructure.reading.query_views import QueryViews
+from marketpipe.storage.infrastructure.reading.syntax_tree import Tree
+from marketpipe.testing import bar
+from tests.support.builders import CALENDAR, day
+from tests.support.store_on_disk import StoreOnDisk
+
+SYMBOLS = ("A", "AAPL", "BRK.B", "MSFT")
+DATES = ("2023-12-29", "2024-01-02", "2024-01-03", "2024-01-31", "2024-02-01")
+TIMES = ("09:05", "14:30", "20:59", "23:30")
+COLUMNS = ("symbol", "trading_date", "timestamp", "open", "high", "low", "close", "volume", "trade_count", "vwap")
+FORMS = pytest.mark.parametrize("form", ["parquet", "arrow"])
+
+
+class QueryOfDuckDBAlone(DuckDBQuery):
+    def _selected(self, sql: str, tree: Tree, views: QueryViews) -> pa.Table | None:
+        return None
+
+
+class CountingQuery(DuckDBQuery):
+    """Counts what was answered without DuckDB."""
+
+    answered = 0
+
+    def _selected(self, sql: str, tree: Tree, views: QueryViews) -> pa.Table | None:
+        found = super()._selected(sql, tree, views)
+        self.answered += found is not None
+        return found
+
+
+def made(root: Path, form: str) -> StoreOnDisk:
+    store = StoreOnDisk(root, copy_format=form)
+    for number, symbol in enumerate(SYMBOLS):
+        for price, text in enumerate(DATES[number % 2 :], 10 * (number + 1)):
+            bars = [bar(f"{text}T{time}:00Z", float(price), vwap=None) for time in TIMES[number % 3 :]]
+            store.keep((day(symbol, text), bars))
+        store.refresh(symbol, [Timeframe.MINUTE_1])
+    return store
+
+
+def counting(store: StoreOnDisk) -> CountingQuery:
+    return CountingQuery(store.layout, CALENDAR.reaching, opened=OpenedCopies())
+
+
+@pytest.fixture(scope="module", params=["parquet", "arrow"])
+def queries(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[CountingQuery, DuckDBQuery]]:
+    store = made(tmp_path_factory.mktemp("store"), request.param)
+    query, with_duckdb = counting(store), QueryOfDuckDBAlone(store.layout, CALENDAR.reaching, opened=OpenedCopies())
+    yield query, with_duckdb
+    query.close()
+    with_duckdb.close()
+
+
+symbols = st.lists(st.sampled_from([*SYMBOLS, "GONE"]), min_size=1, max_size=3)
+dates = st.sampled_from([*DATES, "2024-01-15", "2030-01-01"])
+conditions = st.one_of(
+    st.builds(lambda names: f"symbol IN ({', '.join(map(repr, names))})", symbols),
+    st.builds("trading_date {} '{}'".format, st.sampled_from(["=", "<", "<=", ">", ">="]), dates),
+    st.builds("trading_date BETWEEN DATE '{}' AND '{}'".format, dates, dates),
+)
+
+
+@settings(max_examples=15, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@given(
+    columns=st.lists(st.sampled_from(COLUMNS), min_size=1, unique=True),
+    where=st.lists(conditions, max_size=3),
+    order=st.sampled_from(["", "ORDER BY symbol, timestamp", "ORDER BY symbol, trading_date, timestamp"]),
+)
+def test_the_answer_is_that_of_duckdb(
+    queries: tuple[CountingQuery, DuckDBQuery], columns: list[str], where: list[str], order: str
+) -> None:
+    condition = f"WHERE {' AND '.join(where)}" if where else ""
+    sql, (query, with_duckdb) = f"SELECT {', '.join(columns)} FROM bars {condition} {order}", queries
+    query.answered = 0
+
+    expected, found = with_duckdb.run(sql), query.run(sql)
+
+    assert found.schema.equals(expected.schema, check_metadata=True)
+    keys = [(name, "ascending") for name in columns] if not order else []
+    assert (found.sort_by(keys) if keys else found).equals(expected.sort_by(keys) if keys else expected)
+    assert query.answered == (1 if len(expected) else 0)
+
+
+def test_arrow_copies_are_the_answer_and_take_no_memory(tmp_path: Path) -> None:
+    before, query = pa.total_allocated_bytes(), counting(made(tmp_path, "arrow"))
+
+    found = query.run("SELECT timestamp, close FROM bars ORDER BY symbol, timestamp")
+
+    assert (query.answered, pa.total_allocated_bytes() - before) == (1, 0)
+    assert len(found) > 0
+
+
+@FORMS
+def test_a_month_without_a_fresh_copy_leaves_the_query_to_duckdb(tmp_path: Path, form: str) -> None:
+    store = made(tmp_path, form)
+    sql, query = "SELECT symbol, close FROM bars ORDER BY symbol, timestamp", counting(store)
+    expected = query.run(sql)
+    os.utime(store.layout.copy(MonthPartition(Symbol("AAPL"), 2024, 1), form), ns=(1, 1))
+
+    assert query.run(sql).equals(expected)
+    assert query.answered == 1
+    query.run(f"{sql.partition(' ORDER')[0]} WHERE symbol = 'MSFT'")
+    assert query.answered == 2
+
+
+@FORMS
+def test_a_torn_copy_is_not_the_answer(tmp_path: Path, form: str) -> None:
+    store = made(tmp_path, form)
+    sql, query = "SELECT symbol, close FROM bars ORDER BY symbol, timestamp", counting(store)
+    expected, path = query.run(sql), Path(store.layout.copy(MonthPartition(Symbol("AAPL"), 2024, 1), form))
+    modified = path.stat().st_mtime_ns
+    path.write_bytes(path.read_bytes()[:-200])
+    os.utime(path, ns=(modified, modified))
+
+    assert query.run(sql).equals(expected)
+    assert query.answered == 1
+
+
+@FORMS
+def test_bars_that_a_copy_has_in_another_order_are_sorted(tmp_path: Path, form: str) -> None:
+    store = made(tmp_path, form)
+    path = Path(store.layout.copy(MonthPartition(Symbol("AAPL"), 2024, 1), form))
+    copy, modified = ReadCopy.open(str(path), mapped=False), path.stat().st_mtime_ns
+    assert copy is not None
+    reverse = copy.bars().sort_by([("timestamp", "descending")])
+    path.write_bytes(encode_copy(reverse, copy.rows, copy.metadata, form))
+    os.utime(path, ns=(modified, modified))
+    query = counting(store)
+
+    found = query.run("SELECT timestamp FROM bars WHERE symbol = 'AAPL' ORDER BY timestamp")["timestamp"].to_pylist()
+
+    assert (found, query.answered) == (sorted(found), 0)
+
+
+@FORMS
+def test_an_answer_that_may_be_too_large_is_left_to_duckdb_which_refuses_it(tmp_path: Path, form: str) -> None:
+    layout = made(tmp_path, form).layout
+    files = MinuteFiles.found(layout, layout.months(Symbol("AAPL")), None, DayFileScans())
+    wanted = PlainSelection(("close",), ALL)
+
+    assert plain_bars(files, wanted, 1_000_000) is not None
+    assert plain_bars(files, wanted, 100) is None

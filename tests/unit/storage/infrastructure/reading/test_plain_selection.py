@@ -1,0 +1,122 @@
+"""Which queries only select bars: those that copies answer without DuckDB."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import duckdb
+import pytest
+
+from marketpipe.storage.infrastructure.reading.needed_bars import ALL, NeededBars
+from marketpipe.storage.infrastructure.reading.plain_selection import PlainSelection, plain_selection
+from marketpipe.storage.infrastructure.reading.syntax_tree import syntax_tree
+
+MAY = {"first": date(2024, 5, 2), "last": date(2024, 5, 3)}
+
+
+def found(sql: str) -> PlainSelection | None:
+    with duckdb.connect() as connection:
+        return plain_selection(sql, syntax_tree(connection, sql))
+
+
+@pytest.mark.parametrize(
+    ("condition", "bars"),
+    [
+        ("", ALL),
+        ("WHERE symbol = 'AAPL'", NeededBars(frozenset({"AAPL"}))),
+        ("WHERE symbol IN ('AAPL', 'MSFT') AND 'AAPL' = symbol", NeededBars(frozenset({"AAPL"}))),
+        ("WHERE trading_date BETWEEN DATE '2024-05-02' AND '2024-05-03'", NeededBars(**MAY)),
+        ("WHERE trading_date > '2024-05-01' AND DATE '2024-05-04' > trading_date", NeededBars(**MAY)),
+        (
+            "WHERE trading_date = '2024-05-02' AND trading_date = '2024-05-03'",
+            NeededBars(None, MAY["last"], MAY["first"]),
+        ),
+    ],
+)
+def test_conditions_on_symbols_and_dates_are_plain(condition: str, bars: NeededBars) -> None:
+    expected = PlainSelection(("symbol", "close"), bars)
+    assert found(f"SELECT symbol, close FROM bars {condition} ORDER BY symbol, timestamp") == expected
+
+
+@pytest.mark.parametrize(
+    "order", ["", "ORDER BY symbol", "ORDER BY symbol ASC, trading_date, timestamp", "ORDER BY symbol, trading_date"]
+)
+def test_bars_may_be_ordered_as_they_are_kept(order: str) -> None:
+    assert found(f"SELECT close, trading_date FROM bars {order}") == PlainSelection(("close", "trading_date"), ALL)
+
+
+def test_bars_of_one_symbol_may_be_ordered_by_time_alone() -> None:
+    sql = "SELECT close FROM bars WHERE symbol {} ORDER BY timestamp"
+    assert found(sql.format("= 'AAPL'"))
+    assert not found(sql.format("IN ('AAPL', 'MSFT')"))
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM bars",
+        "SELECT close AS c FROM bars",
+        "SELECT CLOSE FROM bars",
+        "SELECT bars.close FROM bars",
+        "SELECT close, close FROM bars",
+        "SELECT close, session FROM bars",
+        "SELECT close + 1 FROM bars",
+        "SELECT avg(close) FROM bars",
+        "SELECT DISTINCT close FROM bars",
+        "SELECT close FROM bars b",
+        "SELECT close FROM main.bars",
+        "SELECT close FROM bars_1d",
+        "SELECT close FROM bars, bars_1d",
+        "SELECT close FROM bars AS bars(symbol)",
+        "SELECT close FROM bars TABLESAMPLE 10%",
+        "SELECT close FROM bars USING SAMPLE 10",
+        "SELECT close FROM bars LIMIT 3",
+        "SELECT symbol FROM bars GROUP BY symbol",
+        "SELECT symbol FROM bars GROUP BY ALL",
+        "SELECT symbol FROM bars QUALIFY row_number() OVER () = 1",
+        "SELECT symbol FROM bars ORDER BY symbol DESC",
+        "SELECT symbol FROM bars ORDER BY symbol NULLS FIRST",
+        "SELECT symbol FROM bars ORDER BY timestamp",
+        "SELECT symbol FROM bars ORDER BY symbol, close",
+        "SELECT symbol FROM bars ORDER BY 1",
+        "SELECT symbol FROM bars ORDER BY ALL",
+        "WITH bars AS (SELECT 'x' AS symbol) SELECT symbol FROM bars",
+        "SELECT symbol FROM bars UNION ALL SELECT symbol FROM bars",
+        "SELECT symbol FROM bars; SELECT symbol FROM bars",
+        "EXPLAIN SELECT symbol FROM bars",
+        "-- all\nEXPLAIN SELECT symbol FROM bars",
+        "SELECT symbol FROM bars; DROP VIEW bars",
+        "this is no SQL",
+    ],
+)
+def test_any_other_query_is_not(sql: str) -> None:
+    assert found(sql) is None
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "close > 1",
+        "symbol = 'AAPL' AND close > 1",
+        "symbol = 'AAPL' OR symbol = 'MSFT'",
+        "NOT symbol = 'AAPL'",
+        "symbol >= 'AAPL'",
+        "symbol IN ('AAPL', session)",
+        "symbol NOT IN ('AAPL', 'MSFT')",
+        "symbol = 'aapl'",
+        "symbol = 'AAPL' COLLATE NOCASE",
+        "symbol BETWEEN 'AAPL' AND 'AAPL'",
+        "trading_date IN ('2024-05-02', '2024-05-04')",
+        "trading_date <> '2024-05-02'",
+        "trading_date > '2024-13-02'",
+        "trading_date > TRY_CAST('2024-05-02' AS DATE)",
+        "trading_date > TIMESTAMP '2024-05-02 10:00'",
+        "trading_date > '2024-05-02 10:00'",
+        "trading_date NOT BETWEEN '2024-05-02' AND '2024-05-03'",
+        "timestamp > '2024-05-02'",
+        "trading_date = trading_date",
+        "true",
+    ],
+)
+def test_any_other_condition_is_not(condition: str) -> None:
+    assert found(f"SELECT symbol FROM bars WHERE {condition}") is None
