@@ -19,7 +19,7 @@ from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.shared_kernel.infrastructure.new_york_days import LAST_MOMENT
 from marketpipe.storage.infrastructure.aggregates.read_copies import FreshCopy
-from marketpipe.storage.infrastructure.parquet_files import each, times_of
+from marketpipe.storage.infrastructure.parquet_files import map_in_threads, times_of
 from marketpipe.storage.infrastructure.reading.minute_files import MinuteFiles
 from marketpipe.storage.infrastructure.reading.needed_bars import TIMESTAMP, TRADING_DATE, NeededBars
 from marketpipe.storage.infrastructure.reading.plain_selection import PlainSelection
@@ -75,7 +75,7 @@ def _read(copies: Sequence[FreshCopy], schema: pa.Schema, wanted: NeededBars) ->
         return _parts_of(copy, schema, wanted)
 
     # To open a mapped copy takes no time: threads would only wait for each other.
-    return [read(copy) for copy in copies] if all(copy.is_arrow for copy in copies) else each(read, copies)
+    return [read(copy) for copy in copies] if all(copy.is_arrow for copy in copies) else map_in_threads(read, copies)
 
 
 def _parts_of(copy: FreshCopy, schema: pa.Schema, wanted: NeededBars) -> list[_Part]:

@@ -16,6 +16,7 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.infrastructure.aggregates.read_copies import OpenedCopies, ReadCopy, encode_copy
 from marketpipe.storage.infrastructure.inventory.day_file_scans import DayFileScans
+from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
 from marketpipe.storage.infrastructure.reading.duckdb_query import DuckDBQuery
 from marketpipe.storage.infrastructure.reading.minute_files import MinuteFiles
 from marketpipe.storage.infrastructure.reading.needed_bars import ALL
@@ -159,8 +160,8 @@ def test_bars_that_a_copy_has_in_another_order_are_sorted(tmp_path: Path, form: 
 @FORMS
 def test_an_answer_that_may_be_too_large_is_left_to_duckdb_which_refuses_it(tmp_path: Path, form: str) -> None:
     layout = made(tmp_path, form).layout
-    files = MinuteFiles.found(layout, layout.months(Symbol("AAPL")), None, DayFileScans())
+    files = MinuteFiles.found(layout, layout.months(Symbol("AAPL")), StoredIdentity(layout), None, DayFileScans())
     wanted = PlainSelection(("close",), ALL)
 
     assert plain_bars(files, wanted, 1_000_000) is not None
-    assert plain_bars(files, wanted, 100) is None
+    assert plain_bars(files, wanted, 10) is None
