@@ -25,6 +25,8 @@ from marketpipe.storage.infrastructure.inventory.day_file_scans import DayFileSc
 from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
 from marketpipe.storage.infrastructure.reading.consistent_reading import read_consistently
 from marketpipe.storage.infrastructure.reading.needed_bars import NeededBars, needed_bars
+from marketpipe.storage.infrastructure.reading.plain_bars import plain_bars
+from marketpipe.storage.infrastructure.reading.plain_figures import figures_of, symbol_figures
 from marketpipe.storage.infrastructure.reading.plain_selection import plain_selection
 from marketpipe.storage.infrastructure.reading.query_views import QueryViews, allowed_folders, view_of
 from marketpipe.storage.infrastructure.reading.sandboxed_connections import SandboxedConnections
@@ -87,7 +89,7 @@ class DuckDBQuery:
         Raises ``QueryError`` for a wrong query, ``ConfigurationError`` for a view without bars, and ``StorageError``
         for files that cannot be read. The message contains DuckDB's own.
         """
-        return self._consistently(sql, _bounded, self._selected)
+        return self._consistently(sql, _bounded, self._answered)
 
     def stream(self, sql: str, use: Callable[[pa.RecordBatchReader], T]) -> T:
         """Return what ``use`` makes of the answer, which may be larger than the memory. Raises as ``run``.
@@ -120,14 +122,18 @@ class DuckDBQuery:
         of_day_files = self._views(sql, needed, copies=False)  # a copy may be torn, and is then as good as none
         return read_consistently(of_day_files.fingerprints, lambda: self._run(sql, tree, answer, of_day_files))
 
-    def _selected(self, sql: str, tree: Tree, views: QueryViews) -> pa.Table | None:
-        """Return the answer if the query only selects bars that read copies have in order; None if it does not."""
-        if (selection := plain_selection(sql, tree)) is None:
+    def _answered(self, sql: str, tree: Tree, views: QueryViews) -> pa.Table | None:
+        """Return the answer if read copies have it without DuckDB; None if they do not."""
+        selection, figures = plain_selection(sql, tree), symbol_figures(sql, tree)
+        if selection is None and figures is None:
             return None
         if self._largest is None:  # it is a setting of every connection
             with self._translating():
                 self._largest = answer_interruptibly(self._connections.open, _largest_answer)
-        return views.plain_bars(selection, self._largest)
+        most = self._largest
+        if selection is not None:
+            return views.answered(lambda files: plain_bars(files, selection, most))
+        return None if figures is None else views.answered(lambda files: figures_of(files, figures, most))
 
     def _needed(self, tree: Tree) -> Mapping[str, NeededBars]:
         return needed_bars(tree, VIEWS)

@@ -61,12 +61,12 @@ class MinuteFiles:
         for month in months:
             copy = fresh.of(month)
             is_allowed = copy is not None and (not copy.is_arrow or mapped < MOST_MAPPED)
-            if copy is None or not is_allowed or (fingerprint := _fingerprint(copy)) == ABSENT:
+            if copy is None or not is_allowed or copy.status is None:
                 others.append(month)
             else:
                 mapped += copy.is_arrow
                 copies.append(copy)
-                fingerprints[copy.path] = fingerprint
+                fingerprints[copy.path] = copy.status.inode, copy.status.modified_ns
         return cls(layout, copies, others, fingerprints)
 
     @property

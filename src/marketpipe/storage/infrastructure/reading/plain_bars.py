@@ -5,7 +5,7 @@ Copies have their bars in order, so nothing is sorted, and those in Arrow's form
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
 from itertools import groupby, pairwise
 from typing import Final
@@ -31,7 +31,7 @@ MOST_COMPRESSED: Final = 8
 
 
 @frozen(eq=False)
-class _Part:
+class Part:
     """Wanted bars of a month, and their trading dates."""
 
     symbol: str
@@ -45,24 +45,33 @@ class _Part:
 
 
 def plain_bars(files: MinuteFiles, wanted: PlainSelection, most_bytes: int) -> pa.Table | None:
-    """Return the selected bars; None if DuckDB has to answer: there is a month without a copy, a copy is torn or is not
-    in order, or there is no bar, or the answer may have more than ``most_bytes``.
-    """
-    symbols = wanted.bars.symbols
-    copies = [copy for copy in files.copies if symbols is None or copy.month.symbol.value in symbols]
-    if files.others or _bytes_of(copies) > most_bytes:
-        return None
-    copies.sort(key=lambda copy: (copy.month.symbol.value, copy.month.year, copy.month.month))
-    names = [name for name in BAR_SCHEMA.names if name in wanted.columns or name == TIMESTAMP]
-    schema = BAR_SCHEMA if names == BAR_SCHEMA.names else pa.schema([BAR_SCHEMA.field(name) for name in names])
-    try:
-        parts = [part for some in _read(copies, schema, wanted.bars) for part in some]
-    except PartitionUnreadableError:
-        return None
-    if not parts or any(a.symbol == b.symbol and a.last_time > b.first_time for a, b in pairwise(parts)):
+    """Return the selected bars; None if DuckDB has to answer, as ``parts_of``, or if they have over ``most_bytes``."""
+    if (parts := parts_of(files, wanted.bars, wanted.columns, most_bytes)) is None:
         return None
     found = _table(parts, wanted.columns)
     return found if found.nbytes <= most_bytes else None
+
+
+def parts_of(
+    files: MinuteFiles, wanted: NeededBars, columns: Collection[str], most_bytes: int
+) -> Sequence[Part] | None:
+    """Return these bars by symbol, then time, with these columns at least.
+
+    None if there is a month without a copy, if a copy is torn or is not in order, if there is no bar, and if copies in
+    Parquet may have more than ``most_bytes``.
+    """
+    copies = [copy for copy in files.copies if wanted.symbols is None or copy.month.symbol.value in wanted.symbols]
+    if files.others or _bytes_of(copies) > most_bytes:
+        return None
+    copies.sort(key=lambda copy: (copy.month.symbol.value, copy.month.year, copy.month.month))
+    names = [name for name in BAR_SCHEMA.names if name in columns or name == TIMESTAMP]
+    schema = BAR_SCHEMA if names == BAR_SCHEMA.names else pa.schema([BAR_SCHEMA.field(name) for name in names])
+    try:
+        parts = [part for some in _read(copies, schema, wanted) for part in some]
+    except PartitionUnreadableError:
+        return None
+    is_in_order = all(a.symbol != b.symbol or a.last_time <= b.first_time for a, b in pairwise(parts))
+    return parts if parts and is_in_order else None
 
 
 def _bytes_of(copies: Sequence[FreshCopy]) -> int:
@@ -70,15 +79,15 @@ def _bytes_of(copies: Sequence[FreshCopy]) -> int:
     return sum(MOST_COMPRESSED * copy.status.size for copy in copies if copy.status is not None and not copy.is_arrow)
 
 
-def _read(copies: Sequence[FreshCopy], schema: pa.Schema, wanted: NeededBars) -> list[list[_Part]]:
-    def read(copy: FreshCopy) -> list[_Part]:
+def _read(copies: Sequence[FreshCopy], schema: pa.Schema, wanted: NeededBars) -> list[list[Part]]:
+    def read(copy: FreshCopy) -> list[Part]:
         return _parts_of(copy, schema, wanted)
 
     # To open a mapped copy takes no time: threads would only wait for each other.
     return [read(copy) for copy in copies] if all(copy.is_arrow for copy in copies) else map_in_threads(read, copies)
 
 
-def _parts_of(copy: FreshCopy, schema: pa.Schema, wanted: NeededBars) -> list[_Part]:
+def _parts_of(copy: FreshCopy, schema: pa.Schema, wanted: NeededBars) -> list[Part]:
     """Return the part of a month, none if it has no wanted bar. Raises ``PartitionUnreadableError``."""
     if (opened := copy.opened()) is None:
         raise PartitionUnreadableError(f"{copy.path} is torn, or was replaced while it was opened")
@@ -95,20 +104,20 @@ def _parts_of(copy: FreshCopy, schema: pa.Schema, wanted: NeededBars) -> list[_P
         bars = bars.slice(int(counts[:start].sum()), int(counts[start:end].sum()))
         bars = bars if opened.is_mapped else bars.take(np.arange(len(bars)))  # or the others would stay in memory
         days, counts = days[start:end], counts[start:end]
-    return [_Part(copy.month.symbol.value, bars, days, counts, runs.first, runs.last)] if len(bars) else []
+    return [Part(copy.month.symbol.value, bars, days, counts, runs.first, runs.last)] if len(bars) else []
 
 
 def _number(day: date) -> int:
     return day.toordinal() - EPOCH
 
 
-def _table(parts: Sequence[_Part], columns: Sequence[str]) -> pa.Table:
+def _table(parts: Sequence[Part], columns: Sequence[str]) -> pa.Table:
     bars = pa.concat_tables([part.bars for part in parts])
     made = {name: _column(name, bars, parts) for name in columns}
     return pa.table(made)
 
 
-def _column(name: str, bars: pa.Table, parts: Sequence[_Part]) -> pa.Array | pa.ChunkedArray:
+def _column(name: str, bars: pa.Table, parts: Sequence[Part]) -> pa.Array | pa.ChunkedArray:
     if name == SYMBOL.name:
         groups = [
             (symbol, [len(part.bars) for part in some]) for symbol, some in groupby(parts, lambda part: part.symbol)

@@ -6,7 +6,7 @@ at all. Anything else in the syntax tree, and anything that a later DuckDB adds 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import frozen
@@ -30,13 +30,13 @@ STATEMENT: Final[Tree] = {"named_param_map": []}
 SELECT: Final[Tree] = {
     "type": "SELECT_NODE",
     "cte_map": {"map": []},
-    "group_expressions": [],
-    "group_sets": [],
     "aggregate_handling": "STANDARD_HANDLING",
     "having": None,
     "sample": None,
     "qualify": None,
 }
+PARTS: Final = ("modifiers", "select_list", "from_table", "where_clause", "group_expressions")
+"""What may differ from one such SELECT to another."""
 FROM_BARS: Final[Tree] = {
     "type": "BASE_TABLE",
     "alias": "",
@@ -66,13 +66,10 @@ class PlainSelection:
 
 def plain_selection(sql: str, tree: Tree) -> PlainSelection | None:
     """Return what a query selects; None if it does anything else. ``tree`` is its ``syntax_tree``."""
-    node = _select_of(tree) if without_explain(sql) == sql else None
-    if node is None or _without(node["from_table"], *PLACES) != FROM_BARS:
+    if (node := select_of(sql, tree)) is None:
         return None
-    condition = node["where_clause"]
-    bars = ALL if condition is None else CONDITIONS.exactly(condition)
-    columns, order = _names(node["select_list"], _column), _order(node["modifiers"])
-    if bars is None or columns is None or order is None or findable(bars) != bars:
+    bars, columns, order = bars_of(node), _names(node["select_list"], column_of), order_of(node)
+    if bars is None or columns is None or order is None:
         return None
     is_of_one = bars.symbols is not None and len(bars.symbols) == 1
     is_kept_so = order in (ORDERS_OF_ONE if is_of_one else ORDERS)
@@ -80,20 +77,32 @@ def plain_selection(sql: str, tree: Tree) -> PlainSelection | None:
     return PlainSelection(columns, bars) if is_kept_so and is_clear else None
 
 
-def _select_of(tree: Tree) -> Tree | None:
-    statements = tree.get("statements", ())
-    if len(statements) != 1 or _without(statements[0], "node") != STATEMENT:
+def select_of(sql: str, tree: Tree, groups: Sequence[str] = ()) -> Tree | None:
+    """Return the SELECT that a query is, FROM ``bars`` alone, GROUP BY these columns; None if it is anything else."""
+    statements: list[Tree] = tree.get("statements", []) if without_explain(sql) == sql else []
+    if len(statements) != 1 or without(statements[0], "node") != STATEMENT:
         return None
     node: Tree = statements[0]["node"]
-    parts = ("modifiers", "select_list", "from_table", "where_clause")
-    return node if all(part in node for part in parts) and _without(node, *parts) == SELECT else None
+    sets = {"group_sets": [list(range(len(groups)))] if groups else []}
+    if not all(part in node for part in PARTS) or without(node, *PARTS) != {**SELECT, **sets}:
+        return None
+    is_grouped_so = list(map(column_of, node["group_expressions"])) == list(groups)
+    return node if is_grouped_so and without(node["from_table"], *PLACES) == FROM_BARS else None
 
 
-def _order(modifiers: list[Tree]) -> tuple[str, ...] | None:
-    if not modifiers:
+def bars_of(node: Tree) -> NeededBars | None:
+    """Return exactly the bars that its WHERE leaves; None if it has other conditions than on symbols and dates."""
+    condition = node["where_clause"]
+    bars = ALL if condition is None else CONDITIONS.exactly(condition)
+    return bars if bars is not None and findable(bars) == bars else None
+
+
+def order_of(node: Tree) -> tuple[str, ...] | None:
+    """Return the columns by which rows ascend; None if they are ordered by anything else, or limited."""
+    if not node["modifiers"]:
         return ()
-    (modifier, *others) = modifiers
-    is_order = not others and _without(modifier, "orders") == {"type": "ORDER_MODIFIER"}
+    (modifier, *others) = node["modifiers"]
+    is_order = not others and without(modifier, "orders") == {"type": "ORDER_MODIFIER"}
     return _names(modifier["orders"], _ascending) if is_order else None
 
 
@@ -104,18 +113,18 @@ def _names(parts: list[Tree], name: Callable[[Tree], str | None]) -> tuple[str, 
 
 
 def _ascending(order: Tree) -> str | None:
-    kind, others = order.get("type"), _without(order, "type", "expression")
+    kind, others = order.get("type"), without(order, "type", "expression")
     is_ascending = kind in ("ORDER_DEFAULT", "ASCENDING") and others == {"null_order": "ORDER_DEFAULT"}
-    return _column(order["expression"]) if is_ascending else None
+    return column_of(order["expression"]) if is_ascending else None
 
 
-def _column(expression: Tree) -> str | None:
+def column_of(expression: Tree) -> str | None:
     """Return the name of a column that is written as it is named: the answer has it so."""
-    if _without(expression, "column_names", *PLACES) != COLUMN:
+    if without(expression, "column_names", *PLACES) != COLUMN:
         return None
     names = expression["column_names"]
     return str(names[0]) if len(names) == 1 and names[0] in COLUMNS else None
 
 
-def _without(part: Mapping[str, Any], *keys: str) -> Tree:
+def without(part: Mapping[str, Any], *keys: str) -> Tree:
     return {key: value for key, value in part.items() if key not in keys}

@@ -49,8 +49,6 @@ from marketpipe.storage.infrastructure.reading.needed_files import (
     needed_patterns,
     needed_years,
 )
-from marketpipe.storage.infrastructure.reading.plain_bars import plain_bars
-from marketpipe.storage.infrastructure.reading.plain_selection import PlainSelection
 from marketpipe.storage.infrastructure.reading.selected_bars import Sessions
 from marketpipe.storage.infrastructure.reading.session_hours import UNKNOWN, SessionColumns, session_table
 from marketpipe.storage.infrastructure.store_layout import MONTH_FOLDER, PARQUET, YEAR_FOLDER, StoreLayout
@@ -122,9 +120,11 @@ class QueryViews:
         self._minutes: MinuteFiles | None = None
         self._sources = MinuteSources(layout)
 
-    def plain_bars(self, wanted: PlainSelection, most_bytes: int) -> pa.Table | None:
-        """Return what a query selects, without DuckDB; None if that has to answer. After ``fingerprints``."""
-        return None if self._minutes is None else plain_bars(self._minutes, wanted, most_bytes)
+    def answered(self, answer: Callable[[MinuteFiles], pa.Table | None]) -> pa.Table | None:
+        """Return the answer that ``answer`` makes of the files of minutes, without DuckDB; None if it makes none, or if
+        there are no copies. After ``fingerprints``.
+        """
+        return None if self._minutes is None else answer(self._minutes)
 
     @property
     def reads_copies(self) -> bool:

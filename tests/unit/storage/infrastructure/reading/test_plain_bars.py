@@ -12,68 +12,26 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from marketpipe.shared_kernel.domain.symbol import Symbol
-from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.storage.domain.data_partition import MonthPartition
-from marketpipe.storage.infrastructure.aggregates.read_copies import OpenedCopies, ReadCopy, encode_copy
+from marketpipe.storage.infrastructure.aggregates.read_copies import ReadCopy, encode_copy
 from marketpipe.storage.infrastructure.inventory.day_file_scans import DayFileScans
 from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
-from marketpipe.storage.infrastructure.reading.duckdb_query import DuckDBQuery
 from marketpipe.storage.infrastructure.reading.minute_files import MinuteFiles
 from marketpipe.storage.infrastructure.reading.needed_bars import ALL
 from marketpipe.storage.infrastructure.reading.plain_bars import plain_bars
 from marketpipe.storage.infrastructure.reading.plain_selection import PlainSelection
-from marketpipe.storage.infrastructure.reading.query_views import QueryViews
-from marketpipe.storage.infrastructure.reading.syntax_tree import Tree
-from marketpipe.testing import bar
-from tests.support.builders import CALENDAR, day
-from tests.support.store_on_disk import StoreOnDisk
+from tests.support.plain_queries import DATES, SYMBOLS, AnsweredQuery, QueryOfDuckDBAlone, answering, made, queries_of
 
-SYMBOLS = ("A", "AAPL", "BRK.B", "MSFT")
-DATES = ("2023-12-29", "2024-01-02", "2024-01-03", "2024-01-31", "2024-02-01")
-TIMES = ("09:05", "14:30", "20:59", "23:30")
 COLUMNS = ("symbol", "trading_date", "timestamp", "open", "high", "low", "close", "volume", "trade_count", "vwap")
 FORMS = pytest.mark.parametrize("form", ["parquet", "arrow"])
-
-
-class QueryOfDuckDBAlone(DuckDBQuery):
-    def _selected(self, sql: str, tree: Tree, views: QueryViews) -> pa.Table | None:
-        return None
-
-
-class CountingQuery(DuckDBQuery):
-    """Counts what was answered without DuckDB."""
-
-    answered = 0
-
-    def _selected(self, sql: str, tree: Tree, views: QueryViews) -> pa.Table | None:
-        found = super()._selected(sql, tree, views)
-        self.answered += found is not None
-        return found
-
-
-def made(root: Path, form: str) -> StoreOnDisk:
-    store = StoreOnDisk(root, copy_format=form)
-    for number, symbol in enumerate(SYMBOLS):
-        for price, text in enumerate(DATES[number % 2 :], 10 * (number + 1)):
-            bars = [bar(f"{text}T{time}:00Z", float(price), vwap=None) for time in TIMES[number % 3 :]]
-            store.keep((day(symbol, text), bars))
-        store.refresh(symbol, [Timeframe.MINUTE_1])
-    return store
-
-
-def counting(store: StoreOnDisk) -> CountingQuery:
-    return CountingQuery(store.layout, CALENDAR.reaching, opened=OpenedCopies())
 
 
 @pytest.fixture(scope="module", params=["parquet", "arrow"])
 def queries(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[CountingQuery, DuckDBQuery]]:
-    store = made(tmp_path_factory.mktemp("store"), request.param)
-    query, with_duckdb = counting(store), QueryOfDuckDBAlone(store.layout, CALENDAR.reaching, opened=OpenedCopies())
-    yield query, with_duckdb
-    query.close()
-    with_duckdb.close()
+) -> Iterator[tuple[AnsweredQuery, QueryOfDuckDBAlone]]:
+    with queries_of(made(tmp_path_factory.mktemp("store"), request.param)) as found:
+        yield found
 
 
 symbols = st.lists(st.sampled_from([*SYMBOLS, "GONE"]), min_size=1, max_size=3)
@@ -92,7 +50,7 @@ conditions = st.one_of(
     order=st.sampled_from(["", "ORDER BY symbol, timestamp", "ORDER BY symbol, trading_date, timestamp"]),
 )
 def test_the_answer_is_that_of_duckdb(
-    queries: tuple[CountingQuery, DuckDBQuery], columns: list[str], where: list[str], order: str
+    queries: tuple[AnsweredQuery, QueryOfDuckDBAlone], columns: list[str], where: list[str], order: str
 ) -> None:
     condition = f"WHERE {' AND '.join(where)}" if where else ""
     sql, (query, with_duckdb) = f"SELECT {', '.join(columns)} FROM bars {condition} {order}", queries
@@ -107,7 +65,7 @@ def test_the_answer_is_that_of_duckdb(
 
 
 def test_arrow_copies_are_the_answer_and_take_no_memory(tmp_path: Path) -> None:
-    before, query = pa.total_allocated_bytes(), counting(made(tmp_path, "arrow"))
+    before, query = pa.total_allocated_bytes(), answering(made(tmp_path, "arrow"))
 
     found = query.run("SELECT timestamp, close FROM bars ORDER BY symbol, timestamp")
 
@@ -118,7 +76,7 @@ def test_arrow_copies_are_the_answer_and_take_no_memory(tmp_path: Path) -> None:
 @FORMS
 def test_a_month_without_a_fresh_copy_leaves_the_query_to_duckdb(tmp_path: Path, form: str) -> None:
     store = made(tmp_path, form)
-    sql, query = "SELECT symbol, close FROM bars ORDER BY symbol, timestamp", counting(store)
+    sql, query = "SELECT symbol, close FROM bars ORDER BY symbol, timestamp", answering(store)
     expected = query.run(sql)
     os.utime(store.layout.copy(MonthPartition(Symbol("AAPL"), 2024, 1), form), ns=(1, 1))
 
@@ -131,7 +89,7 @@ def test_a_month_without_a_fresh_copy_leaves_the_query_to_duckdb(tmp_path: Path,
 @FORMS
 def test_a_torn_copy_is_not_the_answer(tmp_path: Path, form: str) -> None:
     store = made(tmp_path, form)
-    sql, query = "SELECT symbol, close FROM bars ORDER BY symbol, timestamp", counting(store)
+    sql, query = "SELECT symbol, close FROM bars ORDER BY symbol, timestamp", answering(store)
     expected, path = query.run(sql), Path(store.layout.copy(MonthPartition(Symbol("AAPL"), 2024, 1), form))
     modified = path.stat().st_mtime_ns
     path.write_bytes(path.read_bytes()[:-200])
@@ -150,7 +108,7 @@ def test_bars_that_a_copy_has_in_another_order_are_sorted(tmp_path: Path, form: 
     reverse = copy.bars().sort_by([("timestamp", "descending")])
     path.write_bytes(encode_copy(reverse, copy.rows, copy.metadata, form))
     os.utime(path, ns=(modified, modified))
-    query = counting(store)
+    query = answering(store)
 
     found = query.run("SELECT timestamp FROM bars WHERE symbol = 'AAPL' ORDER BY timestamp")["timestamp"].to_pylist()
 
