@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from attrs import field, frozen
 
-from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
+from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
@@ -51,7 +51,7 @@ from marketpipe.storage.infrastructure.parquet_files import (
     open_file,
     read_bars,
 )
-from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles, FileGroup
+from marketpipe.storage.infrastructure.publishing.durable_files import AGGREGATES_TOGETHER, DurableFiles, FileGroup
 from marketpipe.storage.infrastructure.store_layout import (
     COPY_FORMATS,
     PARQUET,
@@ -62,7 +62,6 @@ from marketpipe.storage.infrastructure.store_layout import (
 
 if TYPE_CHECKING:
     from marketpipe.storage.infrastructure.aggregates.bar_aggregator import BarAggregator, Made
-
 
 Sources = dict[str, str]
 """For each month ("2024-01") the digests of its day files."""
@@ -121,12 +120,14 @@ class AggregateFiles:
 
         What a damaged day file does not concern is rebuilt before ``PartitionUnreadableError`` is raised for it.
         """
-        errors, total = dict[str, None](), AggregationReport(0, 0)
-        for year, wanted in years_between(self._layout, symbol, first, last):
-            made = list[AggregateFile]()
-            with self._files.group() as group:
-                total += self._refresh_year(year, wanted, timeframes, errors, partial(_add_to, group, made))
-            self._remove_other_forms(made)
+        errors, total, made = dict[str, None](), AggregationReport(0, 0), list[AggregateFile]()
+        with self._files.group(AGGREGATES_TOGETHER) as group:
+            for year, wanted in years_between(self._layout, symbol, first, last):
+                try:
+                    total += self._refresh_year(year, wanted, timeframes, errors, partial(_add_to, group, made))
+                except StorageError as error:  # it does not concern the other years
+                    errors[str(error)] = None
+        self._remove_other_forms(made)
         if errors:
             raise PartitionUnreadableError("; ".join(errors))
         return total
@@ -152,7 +153,7 @@ class AggregateFiles:
         by_year = groupby(files, key=lambda made: made.file.months[0].year_folder)
         current = [made for _, some in by_year for made in self._current(list(some))]
         published = list[AggregateFile]()
-        with self._files.group() as group:
+        with self._files.group(AGGREGATES_TOGETHER) as group:
             for made in current:
                 _add_to(group, published, made)
         self._remove_other_forms(published)
@@ -212,7 +213,8 @@ class AggregateFiles:
 
     def _encoded(self, item: StaleAggregate, made: Made) -> bytes:
         file = item.file
-        bars = pa.concat_tables([made[month][file.timeframe] for month in item.changed])
+        tables = [made[month][file.timeframe] for month in item.changed]
+        bars = tables[0] if len(tables) == 1 else pa.concat_tables(tables)
         if len(item.changed) < len(item.sources):
             bars = pa.concat_tables([_bars_to_keep(item), bars]).sort_by("timestamp")
         return self._writer.encode_aggregate(bars, self._metadata_of(item))
@@ -326,11 +328,11 @@ class YearFreshness:
 
     @cached_property
     def _months(self) -> Mapping[MonthPartition, DayFilesOfMonth]:
-        layout, digest_source = self._layout, self._digest_source
+        layout, digest_source, data = self._layout, self._digest_source, str(self._layout.data)
         return {
             month: DayFilesOfMonth(
                 month,
-                str(layout.month(month)),
+                f"{data}/{month.folder}",
                 layout.aggregate(digest_source, month) if digest_source else None,
                 tuple(layout.copy(month, form) for form in COPY_FORMATS),
                 None if self._stored is None else self._stored.get(month, NOT_IN_MEMORY),
