@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -33,11 +34,13 @@ from marketpipe.storage.infrastructure.store_layout import (
 
 @frozen(eq=False)
 class StoredDay:
-    """A day file as it was stored: the mark and the digest of its version, and its bars."""
+    """A day file as it was stored: the mark and the digest of its version, and its bars, ``rows`` of a ``table``."""
 
     mark: VersionMark
     digest: str
-    bars: pa.Table = field(repr=False)
+    table: pa.Table = field(repr=False)
+    offset: int
+    rows: int
 
 
 @frozen(eq=False)
@@ -59,8 +62,20 @@ class MonthInMemory:
         return day_digests({number: day.digest for number, day in self.days.items()})
 
     @property
-    def tables(self) -> Mapping[int, pa.Table]:
-        return {number: self.days[number].bars for number in sorted(self.days)}
+    def rows(self) -> Rows:
+        return {number: self.days[number].rows for number in sorted(self.days)}
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Yield the bars, one day after another. Days that follow one another in a table are one slice of it."""
+        table, start, end = None, 0, 0
+        for _, day in sorted(self.days.items(), key=itemgetter(0)):
+            if day.table is not table or day.offset != end:
+                if table is not None:
+                    yield table.slice(start, end - start)
+                table, start = day.table, day.offset
+            end = day.offset + day.rows
+        if table is not None:
+            yield table.slice(start, end - start)
 
 
 NOT_IN_MEMORY: Final = MonthInMemory({})
@@ -113,25 +128,32 @@ class DayFilesOfMonth:
             and (found := self._digests_in(self.digest_source))
         ):
             return found
-        if self.stored is not None:
-            return self.stored.checked(self.day_files).digests
+        if (in_memory := self._in_memory) is not None:
+            return in_memory.digests
         return day_digests({day_in(name): sha256(content) for name, content in self._contents.items()})
 
     def bars(self) -> pa.Table:
         """Read all bars of the month. Raises ``PartitionUnreadableError``: of half a month no aggregate is made."""
         if self._copy is not None:
             return self._copy[1]
-        return pa.concat_tables([BAR_SCHEMA.empty_table(), *self._tables.values()])
+        in_memory = self._in_memory
+        tables = self._tables.values() if in_memory is None else in_memory.tables()
+        return pa.concat_tables([BAR_SCHEMA.empty_table(), *tables])
 
     @property
     def rows(self) -> Rows:
         """The number of bars of each day. Raises ``PartitionUnreadableError``."""
-        return self._copy[0].rows if self._copy else {day: len(bars) for day, bars in self._tables.items()}
+        if self._copy is not None:
+            return self._copy[0].rows
+        in_memory = self._in_memory
+        return {day: len(bars) for day, bars in self._tables.items()} if in_memory is None else in_memory.rows
+
+    @cached_property
+    def _in_memory(self) -> MonthInMemory | None:
+        return None if self.stored is None else self.stored.checked(self.day_files)
 
     @cached_property
     def _tables(self) -> Mapping[int, pa.Table]:
-        if self.stored is not None:
-            return self.stored.checked(self.day_files).tables
         try:
             return {day_in(name): bars_in(content, f"{self.folder}/{name}") for name, content in self._contents.items()}
         except PartitionUnreadableError as error:
