@@ -23,7 +23,7 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingCalendar, TradingDate, TradingSession
-from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, TIMESTAMP
+from marketpipe.shared_kernel.infrastructure.arrow_bars import TIMESTAMP
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.integrity import REPAIRED_BY
 from marketpipe.storage.infrastructure.aggregates.buckets import made_of
@@ -109,8 +109,7 @@ class MonthsOfHours:
 
     def cut(self, made: pa.Table, timeframe: Timeframe) -> list[pa.Table]:
         """Split bars of a timeframe, in the order of time, into the months."""
-        bars = made.rename_columns(BAR_SCHEMA.names).cast(BAR_SCHEMA)
-        bars = bars if timeframe.is_intraday else self.parts.days(bars)
+        bars = made if timeframe.is_intraday else self.parts.days(made)
         time = times_of(bars)
         bounds = zip(np.searchsorted(time, self.starts), np.searchsorted(time, self.ends), strict=True)
         return [bars.slice(first, after - first) for first, after in bounds]

@@ -16,13 +16,12 @@ from attrs import evolve, frozen
 
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE
-from marketpipe.shared_kernel.infrastructure.arrow_bars import PRICES
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, PRICES, TIMESTAMP
 from marketpipe.storage.infrastructure.aggregates.cascade import MADE_FROM, needed
 from marketpipe.storage.infrastructure.parquet_files import Int64s
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
-BAR: Final = (*PRICES, "volume", "trade_count", "vwap")
 MOST: Final = np.iinfo(np.int64).max
 LONGEST_BY_STEPS: Final = 8
 
@@ -104,27 +103,29 @@ class Buckets:
             None if self.counted is None else np.logical_or.reduceat(self.counted, starts),
         )
 
-    def columns(self) -> list[pa.Array]:
-        """Return the columns of the result: the time, and those of a bar."""
+    @property
+    def bars(self) -> pa.Table:
+        """The bars, with the time of their bucket."""
         volume, value, weight = self.sums
         known = self.known
         has_vwap = weight > 0 if known is None else known[2] & (weight > 0)
         vwap = np.divide(value, weight, out=np.zeros_like(value), where=has_vwap)
-        return [
-            pa.array(self.time),
+        columns = [
+            pa.array(self.time).view(TIMESTAMP),
             *(pa.array(side, from_pandas=True) for side in self.prices),
             pa.array(volume, mask=None if known is None else ~known[0]),
             pa.array(self.trade_counts, mask=None if self.counted is None else ~self.counted),
             pa.array(vwap, mask=~has_vwap),
         ]
+        return pa.Table.from_arrays(columns, schema=BAR_SCHEMA)
 
 
 def made_of(minutes: pa.Table, auctions: pa.Table, timeframes: Sequence[Timeframe]) -> Mapping[Timeframe, pa.Table]:
     """Return the bars of each of these timeframes, in the order of time.
 
     ``minutes`` are in the parts of sessions that ``hours`` names; those of closing ``auctions`` are among them, and
-    here again, in their regular session, of which they are a part in a daily bar. Columns: time, open, high, low,
-    close, volume, trade_count, vwap. A daily bar has the time of its part. Raises ``OverflowError``.
+    here again, in their regular session, of which they are a part in a daily bar. A daily bar has the time of its
+    part. Raises ``OverflowError``.
     """
     counts = minutes["trade_count"].drop_null().to_numpy()
     if len(counts) and counts.max() > MOST // len(counts):
@@ -138,7 +139,7 @@ def made_of(minutes: pa.Table, auctions: pa.Table, timeframes: Sequence[Timefram
         else:
             step = timeframe.minutes * MICROS_PER_MINUTE
             made[timeframe] = source.merged(source.hours + (source.time - source.hours) // step * step)
-    return {each: pa.table(made[each].columns(), ["time", *BAR]) for each in timeframes}
+    return {each: made[each].bars for each in timeframes}
 
 
 def _sums_of(volumes: pa.ChunkedArray, vwaps: pa.ChunkedArray) -> tuple[Floats, Flags | None]:
@@ -173,6 +174,9 @@ def _compensated_sums(values: Floats, known: Flags | None, starts: Int64s, lengt
     """
     values = values[:-1] if known is None else np.where(known, values, 0.0)
     shortest, longest = int(lengths.min()), int(lengths.max())
+    if longest > LONGEST_BY_STEPS:
+        total = _sums_of_long_runs(values, lengths, longest)
+        return total if known is not None else total[[0, 1, 0]]
     steps = values.reshape(len(values), -1, shortest) if shortest == longest else None
     total, lost = values[:, starts] + 0.0, np.zeros((len(values), len(starts)))
     for step in range(1, longest):
@@ -189,16 +193,32 @@ def _compensated_sums(values: Floats, known: Flags | None, starts: Int64s, lengt
     return total if known is not None else total[[0, 1, 0]]
 
 
+def _sums_of_long_runs(values: Floats, lengths: Int64s, longest: int) -> Floats:
+    """Return the same sums: each run is a row, filled up with zeros, and a row is added from left to right."""
+    within = np.arange(longest) < lengths[:, np.newaxis]
+    rows = np.zeros((len(values), *within.shape))
+    rows[:, within] = values
+    totals = np.add.accumulate(rows, axis=2)
+    lost = _rounded_away(totals[:, :, :-1], rows[:, :, 1:], totals[:, :, 1:])
+    sums: Floats = totals[:, :, -1] + np.add.accumulate(lost, axis=2)[:, :, -1]
+    return sums
+
+
 def _add(total: Floats, added: Floats) -> Floats:
     """Add in place, and return what the additions round away, exactly."""
     before = total.copy()
     total += added
+    return _rounded_away(before, added, total)
+
+
+def _rounded_away(before: Floats, added: Floats, total: Floats) -> Floats:
+    """Return how much less or more the sums are than what was before and what was added."""
     part = total - before
-    added = added - part
+    lost = added - part
     np.subtract(total, part, out=part)
-    np.subtract(before, part, out=before)
-    before += added
-    return before
+    np.subtract(before, part, out=part)
+    lost += part
+    return lost
 
 
 def _or_all(flags: Flags | None, values: npt.NDArray[Any]) -> Flags:

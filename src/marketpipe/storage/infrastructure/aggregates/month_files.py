@@ -137,8 +137,8 @@ class DayFilesOfMonth:
         if self._copy is not None:
             return self._copy[1]
         in_memory = self._in_memory
-        tables = self._tables.values() if in_memory is None else in_memory.tables()
-        return pa.concat_tables([BAR_SCHEMA.empty_table(), *tables])
+        tables = [*(self._tables.values() if in_memory is None else in_memory.tables())]
+        return pa.concat_tables(tables or [BAR_SCHEMA.empty_table()])
 
     @property
     def rows(self) -> Rows:
