@@ -31,8 +31,8 @@ class Buckets:
     """Bars of one symbol, ascending by time, in microseconds since 1970; a column of an array is a bar.
 
     ``hours`` is the start of the part of the session that a bar is in. ``prices`` are open, high, low and close;
-    rows of ``sums`` are the volume, the VWAPs times their volume, and the volume that has a VWAP.
-    ``known`` and ``counted`` mark the sums and the trade counts that are not null; None for all.
+    rows of ``sums`` are the volume, the VWAPs times their volume, and the volume that has a VWAP; the last is left out
+    if all of it has one. ``known`` and ``counted`` mark the sums and the trade counts that are not null; None for all.
     """
 
     hours: Int64s
@@ -64,6 +64,10 @@ class Buckets:
     def __len__(self) -> int:
         return len(self.time)
 
+    @property
+    def three_sums(self) -> Floats:
+        return self.sums[[0, 1, 0]] if self.known is None else self.sums
+
     def followed_by(self, others: Buckets) -> Buckets:
         """Return these bars and the others, by the parts of sessions; in each these come first."""
         if not len(others):
@@ -75,8 +79,8 @@ class Buckets:
             hours[rows],
             np.concatenate([each.time for each in both])[rows],
             [np.concatenate(sides)[rows] for sides in zip(self.prices, others.prices, strict=True)],
-            np.concatenate([each.sums for each in both], axis=1)[:, rows],
-            np.concatenate([_or_all(each.known, each.sums) for each in both], axis=1)[:, rows],
+            np.concatenate([each.three_sums for each in both], axis=1)[:, rows],
+            np.concatenate([_or_all(each.known, each.three_sums) for each in both], axis=1)[:, rows],
             np.concatenate([each.trade_counts for each in both])[rows],
             np.concatenate([_or_all(each.counted, each.trade_counts) for each in both])[rows],
         )
@@ -106,8 +110,8 @@ class Buckets:
     @property
     def bars(self) -> pa.Table:
         """The bars, with the time of their bucket."""
-        volume, value, weight = self.sums
-        known = self.known
+        volume, value, known = self.sums[0], self.sums[1], self.known
+        weight = volume if known is None else self.sums[2]
         has_vwap = weight > 0 if known is None else known[2] & (weight > 0)
         vwap = np.divide(value, weight, out=np.zeros_like(value), where=has_vwap)
         columns = [
@@ -146,7 +150,7 @@ def _sums_of(volumes: pa.ChunkedArray, vwaps: pa.ChunkedArray) -> tuple[Floats, 
     """Return the ``sums`` and the ``known`` of minutes."""
     if not volumes.null_count and not vwaps.null_count:
         volume = volumes.to_numpy()
-        return np.stack([volume, vwaps.to_numpy() * volume, volume]), None
+        return np.stack([volume, vwaps.to_numpy() * volume]), None
     has_volume, has_vwap = (column.is_valid().to_numpy() for column in (volumes, vwaps))
     volume, vwap = (column.fill_null(0.0).to_numpy() for column in (volumes, vwaps))
     weighed = has_volume & has_vwap
@@ -170,13 +174,12 @@ def _compensated_sums(values: Floats, known: Flags | None, starts: Int64s, lengt
     collected, and added at the end.
 
     All runs are added at the same time, one column of each after the other. What is not known is 0, which changes
-    neither a sum nor what is collected. If all is known, the last row is equal to the first, and so are their sums.
+    neither a sum nor what is collected.
     """
-    values = values[:-1] if known is None else np.where(known, values, 0.0)
+    values = values if known is None else np.where(known, values, 0.0)
     shortest, longest = int(lengths.min()), int(lengths.max())
     if longest > LONGEST_BY_STEPS:
-        total = _sums_of_long_runs(values, lengths, longest)
-        return total if known is not None else total[[0, 1, 0]]
+        return _sums_of_long_runs(values, lengths, longest)
     steps = values.reshape(len(values), -1, shortest) if shortest == longest else None
     total, lost = values[:, starts] + 0.0, np.zeros((len(values), len(starts)))
     for step in range(1, longest):
@@ -190,7 +193,7 @@ def _compensated_sums(values: Floats, known: Flags | None, starts: Int64s, lengt
             lost[:, runs] += _add(some, values[:, starts[runs] + step])
             total[:, runs] = some
     total += lost
-    return total if known is not None else total[[0, 1, 0]]
+    return total
 
 
 def _sums_of_long_runs(values: Floats, lengths: Int64s, longest: int) -> Floats:
