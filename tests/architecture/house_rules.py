@@ -23,7 +23,10 @@ READS_THE_CLOCK: Final = frozenset(
     }
 )
 SETS_UP_THE_PROCESS: Final = frozenset(
-    {"logging.basicConfig", "logging.config", "logging.captureWarnings", "signal.signal", "locale.setlocale"}
+    {
+        *("logging.basicConfig", "logging.config", "logging.captureWarnings", "signal.signal", "locale.setlocale"),
+        "marketpipe.memory_arenas.share_one_arena",
+    }
 )
 OWN_PROCESSES: Final = ("__main__.py", "terminal/process.py", "worker_pool.py", "fork_server.py")
 """That of a command, of a worker, and of what workers are forked from."""
