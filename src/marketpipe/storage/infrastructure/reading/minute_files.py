@@ -128,8 +128,12 @@ def _fingerprint(copy: FreshCopy) -> tuple[int, int]:
 
 
 def _with_symbols(tables: Sequence[pa.Table], owners: Sequence[str]) -> pa.Table:
-    names = sorted(set(owners))
-    numbers = {name: number for number, name in enumerate(names)}
-    which = np.repeat(np.array([numbers[owner] for owner in owners], np.int32), list(map(len, tables)))
-    symbols = pa.DictionaryArray.from_arrays(pa.array(which), pa.array(names, pa.string()))
-    return pa.concat_tables(tables).append_column(SYMBOL.name, symbols)
+    """Put the tables together with a column of their symbols, whose parts of one symbol share their memory."""
+    names, longest = sorted(set(owners)), dict[str, int]()
+    for owner, bars in zip(owners, tables, strict=True):
+        longest[owner] = max(len(bars), longest.get(owner, 0))
+    texts = pa.array(names, pa.string())
+    numbers = {name: pa.array(np.full(longest[name], number, np.int32)) for number, name in enumerate(names)}
+    places = (numbers[owner].slice(0, len(bars)) for owner, bars in zip(owners, tables, strict=True))
+    symbols = [pa.DictionaryArray.from_arrays(some, texts, safe=False) for some in places]
+    return pa.concat_tables(tables).append_column(SYMBOL.name, pa.chunked_array(symbols))
