@@ -209,8 +209,10 @@ class PartitionUnreadableError(StorageError):
 
 
 class MonthUnreadableError(PartitionUnreadableError):
-    """A compacted month does not tell which days it has. ``problem`` is what is wrong with its file, without advice."""
+    """A compacted month does not tell which days it has. ``problem`` is what is wrong with its file, without its path
+    and advice."""
 
+    path: str = ""
     problem: str = ""
 
 

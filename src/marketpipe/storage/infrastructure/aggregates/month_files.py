@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
@@ -16,10 +16,11 @@ from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, VersionMark
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.data_partition import MonthPartition
-from marketpipe.storage.domain.integrity import REPAIRED_BY
+from marketpipe.storage.domain.integrity import repaired_by
 from marketpipe.storage.domain.storage_metadata import day_digests, sources_in
 from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import described, fingerprint_of, newest
 from marketpipe.storage.infrastructure.aggregates.read_copies import ReadCopy, Rows
+from marketpipe.storage.infrastructure.compacted.repair_advice import advising
 from marketpipe.storage.infrastructure.day_versions import file_mark
 from marketpipe.storage.infrastructure.parquet_files import bars_in, content_of, read_metadata, sha256
 from marketpipe.storage.infrastructure.store_layout import (
@@ -102,11 +103,14 @@ class DayFilesOfMonth:
     @cached_property
     def day_files(self) -> list[DayFile]:
         """Scan the folder. Raises ``StorageError``."""
-        found = scan_day_files(self.folder)
+        with self._advising():
+            found = scan_day_files(self.folder)
         for name, size, _ in found:
             if size < 0:
                 kind = "a broken link" if size == GONE else "not a file"
-                raise PartitionUnreadableError(f"{self.folder}/{name} is {kind}: remove it. {REPAIRED_BY}")
+                raise PartitionUnreadableError(
+                    f"{self.folder}/{name} is {kind}: remove it. {repaired_by(self.identity)}"
+                )
         return found
 
     @cached_property
@@ -130,7 +134,8 @@ class DayFilesOfMonth:
             return found
         if (in_memory := self._in_memory) is not None:
             return in_memory.digests
-        return day_digests({day_in(name): sha256(content) for name, content in self._contents.items()})
+        with self._advising():
+            return day_digests({day_in(name): sha256(content) for name, content in self._contents.items()})
 
     def bars(self) -> pa.Table:
         """Read all bars of the month. Raises ``PartitionUnreadableError``: of half a month no aggregate is made."""
@@ -154,10 +159,11 @@ class DayFilesOfMonth:
 
     @cached_property
     def _tables(self) -> Mapping[int, pa.Table]:
-        try:
+        with self._advising():
             return {day_in(name): bars_in(content, f"{self.folder}/{name}") for name, content in self._contents.items()}
-        except PartitionUnreadableError as error:
-            raise PartitionUnreadableError(f"{error.args[0].rstrip('.')}; {REPAIRED_BY}") from error
+
+    def _advising(self) -> AbstractContextManager[None]:
+        return advising(lambda: self.identity)
 
     @cached_property
     def _copy(self) -> tuple[ReadCopy, pa.Table] | None:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, TypeVar
 
 from marketpipe.shared_kernel.domain.errors import MonthUnreadableError, StorageError
+from marketpipe.storage.domain.integrity import repaired_by
 from marketpipe.storage.infrastructure.compacted.month_file import (
     MONTH_FILE,
     DayPart,
@@ -22,7 +23,6 @@ from marketpipe.storage.infrastructure.compacted.month_file import (
     parts_of,
 )
 
-REPAIRED: Final = "'marketpipe ingest' repairs it, or 'marketpipe import' if the bars were imported"
 DAMAGES: Final = frozenset({errno.EACCES, errno.EPERM, errno.EIO, errno.ELOOP, errno.ENXIO})
 """Errors that are of one file: missing permission, a broken disk, a link to itself, a socket."""
 DAY_NAME: Final = re.compile(r"day=\d\d\.parquet", re.ASCII)
@@ -102,10 +102,13 @@ def month_problem(folder: str) -> str | None:
     return None
 
 
-def month_unreadable(path: str, problem: str, advice: str = REPAIRED) -> MonthUnreadableError:
-    """Return the error of a month file. ``problem`` is the end of a sentence that begins with its path."""
-    error = MonthUnreadableError(f"{path} {problem}. {advice}")
-    error.problem = problem
+def month_unreadable(path: str, problem: str, advice: str | None = None) -> MonthUnreadableError:
+    """Return the error of a month file. ``problem`` is the end of a sentence that begins with its path.
+
+    Without ``advice`` it has that for a store whose dataset is not known; see ``advising``.
+    """
+    error = MonthUnreadableError(f"{path} {problem}. {advice or repaired_by(None)}")
+    error.path, error.problem = path, problem
     return error
 
 

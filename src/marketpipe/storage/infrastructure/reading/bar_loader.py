@@ -23,6 +23,7 @@ from marketpipe.storage.domain.storage_metadata import identity_in
 from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import Scanned
 from marketpipe.storage.infrastructure.aggregates.read_copies import OpenedCopies
 from marketpipe.storage.infrastructure.compacted.day_access import DayStatus, day_status
+from marketpipe.storage.infrastructure.compacted.repair_advice import advising
 from marketpipe.storage.infrastructure.day_versions import KnownMoments, VersionIndex, moment_of
 from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity, identity_of, refuse_others
 from marketpipe.storage.infrastructure.official.daily_bars import DAY_SCHEMA, days_of_periods, merged_days
@@ -43,7 +44,7 @@ from marketpipe.storage.infrastructure.reading.selected_bars import (
     repeated,
     selected,
 )
-from marketpipe.storage.infrastructure.reading.stored_minutes import BarRange, StoredMinutes, damaged, in_one
+from marketpipe.storage.infrastructure.reading.stored_minutes import BarRange, Hours, StoredMinutes, damaged, in_one
 from marketpipe.storage.infrastructure.store_layout import (
     StoreLayout,
     date_of,
@@ -166,8 +167,9 @@ class _FileTimes:
 class ParquetStoredBars:
     """The stored minute bars, symbol-day by symbol-day: the adapter of ``StoredBars``."""
 
-    def __init__(self, layout: StoreLayout) -> None:
-        self._layout = layout
+    def __init__(self, layout: StoreLayout, identity: StoredIdentity | None = None) -> None:
+        """``identity`` finds the dataset of the store, and without it one is made."""
+        self._layout, self._identity = layout, identity or StoredIdentity(layout)
 
     def symbols(self) -> tuple[Symbol, ...]:
         return tuple(self._layout.symbols())
@@ -184,7 +186,8 @@ class ParquetStoredBars:
                     yield from (SymbolDay(symbol, date) for date in sorted(dates))
 
     def read(self, days: Sequence[SymbolDay]) -> ArrowBars:
-        tables = [read_bars(self._layout.bars(day)) for day in days]
+        with advising(self._identity.read):
+            tables = [read_bars(self._layout.bars(day)) for day in days]
         offsets = accumulate((len(table) for table in tables), initial=0)
         parts = zip(days, offsets, tables, strict=False)
         slices = tuple(SymbolDaySlice(day, offset, len(table)) for day, offset, table in parts)
@@ -237,12 +240,8 @@ class BarLoader:
         ranges = [BarRange(symbol, first, last, timeframe, read) for symbol in symbols]
         self._refuse_links(ranges, timeframe)
         hours = self._hours if selection.regular_hours else _all_hours
-        if timeframe is Timeframe.MINUTE_1 and as_of is None:
-            found = self._minutes.read(ranges, hours, scanned)
-        elif timeframe.is_made_of_days:
-            found = self._periods(ranges, as_of)
-        else:
-            found = self._bars(ranges, as_of) if timeframe.is_intraday else self._days(ranges, as_of)
+        with advising(self._identity.read):
+            found = self._found(ranges, timeframe, as_of, hours, scanned)
         if source is not None:
             found = [bars.filter(pa.array(bars["source"].to_numpy() == str(source))) for bars in found]
         if as_of is not None or timeframe is not Timeframe.MINUTE_1:
@@ -251,6 +250,21 @@ class BarLoader:
         if not found:
             found, names = [(BAR_SCHEMA if timeframe.is_intraday else DAY_SCHEMA).empty_table()], [""]
         return selected(found, names, selection)
+
+    def _found(
+        self,
+        ranges: Sequence[BarRange],
+        timeframe: Timeframe,
+        as_of: Timestamp | None,
+        hours: Hours,
+        scanned: Scanned | None,
+    ) -> list[pa.Table]:
+        """Return the bars of each range: of all hours, but for minutes of the present."""
+        if timeframe is Timeframe.MINUTE_1 and as_of is None:
+            return self._minutes.read(ranges, hours, scanned)
+        if timeframe.is_made_of_days:
+            return self._periods(ranges, as_of)
+        return self._bars(ranges, as_of) if timeframe.is_intraday else self._days(ranges, as_of)
 
     def dates_at(
         self, symbol: Symbol, first: TradingDate, last: TradingDate, as_of: Timestamp

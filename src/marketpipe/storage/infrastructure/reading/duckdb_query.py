@@ -19,8 +19,9 @@ import pyarrow as pa
 
 from marketpipe.shared_kernel.domain.errors import QueryError, StorageError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.storage.domain.integrity import REPAIRED_BY
+from marketpipe.storage.domain.integrity import repaired_by
 from marketpipe.storage.infrastructure.aggregates.read_copies import OpenedCopies
+from marketpipe.storage.infrastructure.compacted.repair_advice import advising
 from marketpipe.storage.infrastructure.inventory.day_file_scans import DayFileScans
 from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
 from marketpipe.storage.infrastructure.reading.consistent_reading import read_consistently
@@ -114,13 +115,14 @@ class DuckDBQuery:
             found = plainly(sql, tree, views)
             return self._run(sql, tree, answer, views) if found is None else found
 
-        try:
-            return read_consistently(views.fingerprints, read)
-        except StorageError as error:
-            if not views.reads_copies or not _may_be_of_a_file(error):
-                raise
-        of_day_files = self._views(sql, needed, copies=False)  # a copy may be torn, and is then as good as none
-        return read_consistently(of_day_files.fingerprints, lambda: self._run(sql, tree, answer, of_day_files))
+        with advising(self._identity.read):
+            try:
+                return read_consistently(views.fingerprints, read)
+            except StorageError as error:
+                if not views.reads_copies or not _may_be_of_a_file(error):
+                    raise
+            of_day_files = self._views(sql, needed, copies=False)  # a copy may be torn, and is then as good as none
+            return read_consistently(of_day_files.fingerprints, lambda: self._run(sql, tree, answer, of_day_files))
 
     def _answered(self, sql: str, tree: Tree, views: QueryViews) -> pa.Table | None:
         """Return the answer if read copies have it without DuckDB; None if they do not."""
@@ -175,7 +177,7 @@ class DuckDBQuery:
         roots = [f"{root.resolve()}/" for root in self._roots()]
         if not message.startswith(OUT_OF_REACH) and any(root in message for root in roots):
             reason = message.partition("\n")[0]  # then comes the SQL of a view
-            return StorageError(f"a file of the store is damaged: {reason}. {REPAIRED_BY}")
+            return StorageError(f"a file of the store is damaged: {reason}. {repaired_by(self._identity.read())}")
         return QueryError(f"the query is not valid: {message}")
 
     def _roots(self) -> tuple[Path, ...]:

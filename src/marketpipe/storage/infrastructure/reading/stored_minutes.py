@@ -16,7 +16,7 @@ from typing import Final
 import pyarrow as pa
 from attrs import frozen
 
-from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
+from marketpipe.shared_kernel.domain.errors import MonthUnreadableError, PartitionUnreadableError
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
@@ -191,6 +191,9 @@ def _is_mapped(file: MonthPart | tuple[BarRange, str]) -> bool:
 
 
 def damaged(wanted: BarRange, error: PartitionUnreadableError) -> PartitionUnreadableError:
+    """Return an error that says which bars were wanted; that of a month names them."""
+    if isinstance(error, MonthUnreadableError):
+        return error
     return PartitionUnreadableError(f"a file of {wanted} is damaged: {error}")
 
 
