@@ -105,8 +105,7 @@ class AggregateFiles:
         unchanged, copies = 0, 0
         for year, wanted in years_between(self._layout, symbol, first, last):
             known = None if self._scanned is None else self._scanned.get(year)
-            store = self._closing_auction, known, None, self._identity
-            minutes = YearFreshness(self._layout, year, timeframes, *store)
+            minutes = YearFreshness(self._layout, year, timeframes, self._closing_auction, known, None, self._identity)
             for file in aggregate_files(self._layout, year, wanted, timeframes, self._copy_format):
                 if not minutes.is_fresh(file):
                     return None
