@@ -18,7 +18,7 @@ from attrs import frozen
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.shared_kernel.infrastructure.new_york_days import LAST_MOMENT
-from marketpipe.storage.infrastructure.aggregates.read_copies import FreshCopy
+from marketpipe.storage.infrastructure.aggregates.read_copies import MOST_KEPT, FreshCopy
 from marketpipe.storage.infrastructure.parquet_files import map_in_threads, times_of
 from marketpipe.storage.infrastructure.reading.minute_files import MinuteFiles
 from marketpipe.storage.infrastructure.reading.needed_bars import TIMESTAMP, TRADING_DATE, NeededBars
@@ -53,15 +53,15 @@ def plain_bars(files: MinuteFiles, wanted: PlainSelection, most_bytes: int) -> p
 
 
 def parts_of(
-    files: MinuteFiles, wanted: NeededBars, columns: Collection[str], most_bytes: int
+    files: MinuteFiles, wanted: NeededBars, columns: Collection[str], most_bytes: int, most_mapped: int = MOST_KEPT
 ) -> Sequence[Part] | None:
     """Return these bars by symbol, then time, with these columns at least.
 
-    None if there is a month without a copy, if a copy is torn or is not in order, if there is no bar, and if copies in
-    Parquet may have more than ``most_bytes``.
+    None if there is a month without a copy, if a copy is torn or is not in order, if there is no bar, if copies in
+    Parquet may have more than ``most_bytes``, and if more than ``most_mapped`` would stay mapped as long as the answer.
     """
     copies = [copy for copy in files.copies if wanted.symbols is None or copy.month.symbol.value in wanted.symbols]
-    if files.others or _bytes_of(copies) > most_bytes:
+    if files.others or _bytes_of(copies) > most_bytes or sum(copy.is_arrow for copy in copies) > most_mapped:
         return None
     copies.sort(key=lambda copy: (copy.month.symbol.value, copy.month.year, copy.month.month))
     names = [name for name in BAR_SCHEMA.names if name in columns or name == TIMESTAMP]

@@ -17,7 +17,7 @@ from marketpipe.storage.infrastructure.inventory.day_file_scans import DayFileSc
 from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
 from marketpipe.storage.infrastructure.reading.minute_files import MinuteFiles
 from marketpipe.storage.infrastructure.reading.needed_bars import ALL
-from marketpipe.storage.infrastructure.reading.plain_bars import plain_bars
+from marketpipe.storage.infrastructure.reading.plain_bars import parts_of, plain_bars
 from marketpipe.storage.infrastructure.reading.plain_selection import PlainSelection
 from tests.support.plain_queries import DATES, SYMBOLS, AnsweredQuery, QueryOfDuckDBAlone, answering, made, queries_of
 
@@ -122,3 +122,11 @@ def test_an_answer_that_may_be_too_large_is_left_to_duckdb_which_refuses_it(tmp_
 
     assert plain_bars(files, wanted, 1_000_000) is not None
     assert plain_bars(files, wanted, 10) is None
+
+
+def test_too_many_copies_are_not_mapped_for_an_answer_that_may_be_kept(tmp_path: Path) -> None:
+    layout = made(tmp_path, "arrow").layout
+    files = MinuteFiles.found(layout, layout.months(Symbol("AAPL")), StoredIdentity(layout), None, DayFileScans())
+
+    assert parts_of(files, ALL, ["close"], 1_000_000, most_mapped=len(files.copies)) is not None
+    assert parts_of(files, ALL, ["close"], 1_000_000, most_mapped=len(files.copies) - 1) is None
