@@ -99,7 +99,7 @@ class AggregatesAhead:
         self._maker.shutdown()
 
     def on_aggregates_refreshed(self, _: AggregatesRefreshed) -> None:
-        """Begin anew with the next job."""
+        """Begin again with the next job."""
         self._is_left_to_refresh = False
 
     def on_bars_stored(self, event: BarsStored) -> None:

@@ -92,12 +92,12 @@ class SandboxedConnections:
         with self._lock:
             _close_all(self._idle, os.getpid())
 
-    def hold(self) -> None:
-        """Close what is kept, and let no thread take or keep a connection until ``let_go``: for a fork."""
+    def lock_for_fork(self) -> None:
+        """Close what is kept, and let no thread take or keep a connection until ``unlock_after_fork``: for a fork."""
         self._lock.acquire()
         _close_all(self._idle, os.getpid())
 
-    def let_go(self) -> None:
+    def unlock_after_fork(self) -> None:
         self._lock.release()
 
     def _taken(self) -> _Sandboxed | None:
@@ -138,23 +138,23 @@ def _close_all(idle: list[_Sandboxed], process: int) -> None:
 
 _EVERY: Final = weakref.WeakSet[SandboxedConnections]()
 _FORKING: Final = threading.Lock()
-_HELD: Final = list[SandboxedConnections]()
+_LOCKED: Final = list[SandboxedConnections]()
 
 
-def _hold_all() -> None:
+def _lock_all() -> None:
     _FORKING.acquire()
     for each in list(_EVERY):
-        each.hold()
-        _HELD.append(each)
+        each.lock_for_fork()
+        _LOCKED.append(each)
 
 
-def _let_all_go() -> None:
+def _unlock_all() -> None:
     """On the thread that forked, in the parent and in the child, which has no other thread."""
-    while _HELD:
-        _HELD.pop().let_go()
+    while _LOCKED:
+        _LOCKED.pop().unlock_after_fork()
     _FORKING.release()
 
 
 # A forked child would have the connection without the threads that belong to it, and wait for them when it ends; and a
 # lock that another thread had at that moment would never be released in it.
-os.register_at_fork(before=_hold_all, after_in_parent=_let_all_go, after_in_child=_let_all_go)
+os.register_at_fork(before=_lock_all, after_in_parent=_unlock_all, after_in_child=_unlock_all)

@@ -100,9 +100,9 @@ import os, signal, sys, threading, time
 
 def begin_a_query():
     def use():
-        connections.hold()
+        connections.lock_for_fork()
         time.sleep(0.3)
-        connections.let_go()
+        connections.unlock_after_fork()
     threading.Thread(target=use).start()
     time.sleep(0.1)
 
