@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 from attrs import frozen
@@ -35,8 +36,10 @@ FIGURES: Final[Mapping[str, Callable[[pa.ChunkedArray], pa.Scalar]]] = {
     "sum": pc.sum,
     "min": pc.min,
     "max": pc.max,
+    "count": pc.count,
 }
-"""Of columns of doubles."""
+OF_ANY_TYPE: Final = ("min", "max", "count")
+"""Of columns of other types than doubles, the others are wider in DuckDB than in Arrow."""
 DOUBLES: Final = tuple(field.name for field in BAR_SCHEMA if pa.types.is_floating(field.type))
 FUNCTION: Final[Tree] = {
     "class": "FUNCTION",
@@ -88,13 +91,21 @@ def _figure(expression: Tree) -> Figure | None:
         return None
     arguments = [column_of(each["expression"]) for each in expression["arguments"] if each["name"] == ""]
     is_known = expression["qualified_name"] == {"path": [function]} and len(arguments) == len(expression["arguments"])
-    # without a name it would have one of DuckDB's making; one of these could be meant by a condition or an order
-    if not is_known or not name or name.lower() in (SYMBOL, TRADING_DATE, TIMESTAMP):
+    # one of these names could be meant by a condition or an order
+    if not is_known or str(name).lower() in (SYMBOL, TRADING_DATE, TIMESTAMP):
         return None
     if function == COUNT_ROWS and not arguments:
-        return Figure(name, COUNT_ROWS, None)
-    is_figure = function in FIGURES and len(arguments) == 1 and arguments[0] in DOUBLES
-    return Figure(name, function, arguments[0]) if is_figure else None
+        return Figure(name or f"{COUNT_ROWS}()", COUNT_ROWS, None)
+    column = arguments[0] if len(arguments) == 1 else None
+    if column is None or column not in (BAR_SCHEMA.names if function in OF_ANY_TYPE else DOUBLES):
+        return None
+    return Figure(name or f"{function}({_written(column)})", function, column) if function in FIGURES else None
+
+
+def _written(column: str) -> str:
+    """Return a column as DuckDB writes it in the name of a figure: in quotes if its own name is a word of SQL."""
+    is_word = any(kind == duckdb.token_type.keyword for _, kind in duckdb.tokenize(column))
+    return f'"{column}"' if is_word else column
 
 
 def figures_of(files: MinuteFiles, wanted: SymbolFigures, most_bytes: int) -> pa.Table | None:
@@ -117,7 +128,8 @@ def _value(figure: Figure, parts: Sequence[Part]) -> Any:
     if figure.column is None:
         return sum(len(part.bars) for part in parts)
     values = pa.chunked_array([chunk for part in parts for chunk in part.bars[figure.column].chunks])
-    if figure.function in ("min", "max") and not math.isfinite(pc.sum(values).as_py() or 0.0):
+    is_extreme = figure.function in ("min", "max") and figure.column in DOUBLES
+    if is_extreme and not math.isfinite(pc.sum(values).as_py() or 0.0):
         return math.nan  # for Arrow it is no value, and for DuckDB the greatest
     return FIGURES[figure.function](values).as_py()
 
@@ -125,4 +137,4 @@ def _value(figure: Figure, parts: Sequence[Part]) -> Any:
 def _type(figure: Figure) -> pa.DataType:
     if figure.function is None:
         return pa.string()
-    return pa.int64() if figure.column is None else pa.float64()
+    return pa.int64() if figure.column is None or figure.function == "count" else BAR_SCHEMA.field(figure.column).type
