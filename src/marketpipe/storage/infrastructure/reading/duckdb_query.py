@@ -32,7 +32,7 @@ from marketpipe.storage.infrastructure.reading.plain_selection import plain_sele
 from marketpipe.storage.infrastructure.reading.query_views import QueryViews, allowed_folders, view_of
 from marketpipe.storage.infrastructure.reading.sandboxed_connections import SandboxedConnections
 from marketpipe.storage.infrastructure.reading.selected_bars import Sessions
-from marketpipe.storage.infrastructure.reading.session_hours import SessionColumns
+from marketpipe.storage.infrastructure.reading.session_hours import SessionColumns, SessionNames
 from marketpipe.storage.infrastructure.reading.syntax_tree import Tree, parts_of, syntax_tree, without_explain
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
@@ -76,7 +76,7 @@ class DuckDBQuery:
         self._identity = identity or StoredIdentity(layout)
         self._layout, self._opened, self._scans = layout, opened, DayFileScans() if scans is None else scans
         self._sessions, self._closing_auction = sessions, closing_auction
-        self._session_columns = SessionColumns()
+        self._session_columns, self._session_names = SessionColumns(), SessionNames(sessions)
         self._largest: int | None = None
         self._connections = SandboxedConnections(limits, lambda: allowed_folders(self._roots()))
 
@@ -134,7 +134,7 @@ class DuckDBQuery:
                 self._largest = answer_interruptibly(self._connections.open, _largest_answer)
         most = self._largest
         if selection is not None:
-            return views.answered(lambda files: plain_bars(files, selection, most))
+            return views.answered(lambda files: plain_bars(files, selection, most, self._session_names))
         return None if figures is None else views.answered(lambda files: figures_of(files, figures, most))
 
     def _needed(self, tree: Tree) -> Mapping[str, NeededBars]:

@@ -22,8 +22,9 @@ from marketpipe.storage.infrastructure.aggregates.read_copies import MOST_KEPT, 
 from marketpipe.storage.infrastructure.parquet_files import map_in_threads, times_of
 from marketpipe.storage.infrastructure.reading.minute_files import MinuteFiles
 from marketpipe.storage.infrastructure.reading.needed_bars import TIMESTAMP, TRADING_DATE, NeededBars
-from marketpipe.storage.infrastructure.reading.plain_selection import PlainSelection
+from marketpipe.storage.infrastructure.reading.plain_selection import SESSION, PlainSelection
 from marketpipe.storage.infrastructure.reading.selected_bars import SYMBOL, repeated
+from marketpipe.storage.infrastructure.reading.session_hours import SessionNames
 
 EPOCH: Final = date(1970, 1, 1).toordinal()
 MOST_COMPRESSED: Final = 8
@@ -44,11 +45,11 @@ class Part:
     last_time: int
 
 
-def plain_bars(files: MinuteFiles, wanted: PlainSelection, most_bytes: int) -> pa.Table | None:
+def plain_bars(files: MinuteFiles, wanted: PlainSelection, most_bytes: int, sessions: SessionNames) -> pa.Table | None:
     """Return the selected bars; None if DuckDB has to answer, as ``parts_of``, or if they have over ``most_bytes``."""
     if (parts := parts_of(files, wanted.bars, wanted.columns, most_bytes)) is None:
         return None
-    found = _table(parts, wanted.columns)
+    found = _table(parts, wanted.columns, sessions)
     return found if found.nbytes <= most_bytes else None
 
 
@@ -111,13 +112,13 @@ def _number(day: date) -> int:
     return day.toordinal() - EPOCH
 
 
-def _table(parts: Sequence[Part], columns: Sequence[str]) -> pa.Table:
+def _table(parts: Sequence[Part], columns: Sequence[str], sessions: SessionNames) -> pa.Table:
     bars = pa.concat_tables([part.bars for part in parts])
-    made = {name: _column(name, bars, parts) for name in columns}
+    made = {name: _column(name, bars, parts, sessions) for name in columns}
     return pa.table(made)
 
 
-def _column(name: str, bars: pa.Table, parts: Sequence[Part]) -> pa.Array | pa.ChunkedArray:
+def _column(name: str, bars: pa.Table, parts: Sequence[Part], sessions: SessionNames) -> pa.Array | pa.ChunkedArray:
     if name == SYMBOL.name:
         groups = [
             (symbol, [len(part.bars) for part in some]) for symbol, some in groupby(parts, lambda part: part.symbol)
@@ -126,4 +127,6 @@ def _column(name: str, bars: pa.Table, parts: Sequence[Part]) -> pa.Array | pa.C
     if name == TRADING_DATE:
         days, counts = (np.concatenate([getattr(part, each) for part in parts]) for each in ("days", "counts"))
         return pa.array(days.repeat(counts)).cast(pa.date32())
+    if name == SESSION:
+        return pa.chunked_array(map_in_threads(lambda part: sessions.of(times_of(part.bars)), parts))
     return bars[name]

@@ -1,7 +1,7 @@
 """Finds out whether a query only selects bars: then the copies that ``load`` reads are its answer, without DuckDB.
 
-Columns of ``bars`` by their names, WHERE with nothing but symbols and trading dates, ordered as bars are kept, or not
-at all. Anything else in the syntax tree, and anything that a later DuckDB adds to it, means that it is another query.
+All columns of ``bars`` or some by their names, WHERE with nothing but symbols and trading dates, ordered as bars are
+kept, or not at all. Anything else in the syntax tree, also what a later DuckDB adds to it, means another query.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from marketpipe.storage.infrastructure.reading.needed_bars import (
 from marketpipe.storage.infrastructure.reading.needed_files import findable
 from marketpipe.storage.infrastructure.reading.syntax_tree import Tree, without_explain
 
-COLUMNS: Final = (SYMBOL, TRADING_DATE, *BAR_SCHEMA.names)
+SESSION: Final = "session"
+COLUMNS: Final = (SYMBOL, TRADING_DATE, *BAR_SCHEMA.names, SESSION)
+"""Of the view, in its order."""
 PLACES: Final = ("query_location", "query_location_length")
 """Where a part is in the text of a query."""
 STATEMENT: Final[Tree] = {"named_param_map": []}
@@ -48,6 +50,18 @@ FROM_BARS: Final[Tree] = {
     "at_clause": None,
     "qualified_name": {"path": ["bars"]},
 }
+STAR: Final[Tree] = {
+    "class": "STAR",
+    "type": "STAR",
+    "alias": "",
+    "relation_name": "",
+    "exclude_list": [],
+    "replace_list": [],
+    "columns": False,
+    "expr": None,
+    "qualified_exclude_list": [],
+    "rename_list": [],
+}
 COLUMN: Final[Tree] = {"class": "COLUMN_REF", "type": "COLUMN_REF", "alias": ""}
 ORDERS: Final = ((SYMBOL, TIMESTAMP), (SYMBOL, TRADING_DATE, TIMESTAMP), (SYMBOL, TRADING_DATE), (SYMBOL,), ())
 """In which bars are kept. Those that are equal by what a query names may come in any order."""
@@ -68,13 +82,19 @@ def plain_selection(sql: str, tree: Tree) -> PlainSelection | None:
     """Return what a query selects; None if it does anything else. ``tree`` is its ``syntax_tree``."""
     if (node := select_of(sql, tree)) is None:
         return None
-    bars, columns, order = bars_of(node), _names(node["select_list"], column_of), order_of(node)
+    bars, columns, order = bars_of(node), _columns(node["select_list"]), order_of(node)
     if bars is None or columns is None or order is None:
         return None
     is_of_one = bars.symbols is not None and len(bars.symbols) == 1
     is_kept_so = order in (ORDERS_OF_ONE if is_of_one else ORDERS)
     is_clear = columns and len(set(columns)) == len(columns)
     return PlainSelection(columns, bars) if is_kept_so and is_clear else None
+
+
+def _columns(selected: list[Tree]) -> tuple[str, ...] | None:
+    if len(selected) == 1 and without(selected[0], *PLACES) == STAR:
+        return COLUMNS
+    return _names(selected, column_of)
 
 
 def select_of(sql: str, tree: Tree, groups: Sequence[str] = ()) -> Tree | None:

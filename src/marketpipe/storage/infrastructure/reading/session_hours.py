@@ -1,22 +1,29 @@
-"""The hours of sessions as SQL sees them: a table of their bounds, and the column ``session`` of views."""
+"""The hours of sessions as SQL sees them: a table of their bounds, and the column ``session``, also made without it."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
+from functools import lru_cache, partial
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE
-from marketpipe.shared_kernel.domain.trading_date import SATURDAY, TradingSession
+from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE, Timestamp
+from marketpipe.shared_kernel.domain.trading_date import SATURDAY, TradingDate, TradingSession
 from marketpipe.storage.infrastructure.aggregates.bounded_cache import make_room
+from marketpipe.storage.infrastructure.reading.selected_bars import Sessions
 
 MICROS: Final = ("starts", "opens", "closes", "ends", "auction")
 SCHEMA: Final = pa.schema([("trading_date", pa.date32()), *((name, pa.int64()) for name in MICROS)])
 UNKNOWN: Final = "CAST(NULL AS VARCHAR)"
 MOST_KEPT: Final = 8
+NAMES: Final = pa.array(["early", "regular", "late", None], pa.string())
+PLACES: Final = np.array([3, 0, 1, 2], np.int8)
+"""Among ``NAMES``: of a bar before extended trading starts, from then on, after the open, and after the close."""
 FOUR: Final = 240
 """Minutes from midnight to the first of extended trading."""
 # A CASE over constants, and no join: a query that does not select the column does not pay for it.
@@ -93,3 +100,24 @@ def _part(hours: Hours) -> str:
 def _list_of(days: Iterable[date]) -> str:
     dates = ", ".join(f"DATE '{day}'" for day in days)
     return f"({dates or 'NULL'})"
+
+
+class SessionNames:
+    """The column ``session`` without SQL. The sessions of a year are found once. Several threads may call."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._bounds = lru_cache(maxsize=None)(partial(_bounds, sessions))
+
+    def of(self, times: npt.NDArray[np.int64]) -> pa.Array:
+        """Return what ``session_column`` is for bars at these times, which ascend, in microseconds since 1970."""
+        first, last = (TradingDate.of(Timestamp.from_epoch_micros(int(time))).day.year for time in times[[0, -1]])
+        bounds = np.concatenate([self._bounds(year) for year in range(first, last + 1)])
+        lengths = np.diff(np.searchsorted(times, bounds), prepend=0, append=len(times))
+        places = np.append(np.tile(PLACES, len(bounds) // len(PLACES)), PLACES[0])
+        return NAMES.take(pa.array(places.repeat(lengths)))
+
+
+def _bounds(sessions: Sessions, year: int) -> npt.NDArray[np.int64]:
+    found = sessions(TradingDate.parse(f"{year:04d}-01-01"), TradingDate.parse(f"{year:04d}-12-31"))
+    bounds = ((each.extended.start, each.opens, each.closes, each.extended.end) for each in found)
+    return np.array([moment.epoch_micros for some in bounds for moment in some], np.int64)

@@ -19,9 +19,23 @@ from marketpipe.storage.infrastructure.reading.minute_files import MinuteFiles
 from marketpipe.storage.infrastructure.reading.needed_bars import ALL
 from marketpipe.storage.infrastructure.reading.plain_bars import parts_of, plain_bars
 from marketpipe.storage.infrastructure.reading.plain_selection import PlainSelection
+from marketpipe.storage.infrastructure.reading.session_hours import SessionNames
+from tests.support.builders import CALENDAR
 from tests.support.plain_queries import DATES, SYMBOLS, AnsweredQuery, QueryOfDuckDBAlone, answering, made, queries_of
 
-COLUMNS = ("symbol", "trading_date", "timestamp", "open", "high", "low", "close", "volume", "trade_count", "vwap")
+COLUMNS = (
+    "symbol",
+    "trading_date",
+    "timestamp",
+    "open",
+    "high",
+    "low",
+    "close",
+    "volume",
+    "trade_count",
+    "vwap",
+    "session",
+)
 FORMS = pytest.mark.parametrize("form", ["parquet", "arrow"])
 
 
@@ -44,7 +58,7 @@ conditions = st.one_of(
 
 @settings(max_examples=15, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(
-    columns=st.lists(st.sampled_from(COLUMNS), min_size=1, unique=True),
+    columns=st.just([*COLUMNS]) | st.lists(st.sampled_from(COLUMNS), min_size=1, unique=True),
     where=st.lists(conditions, max_size=3),
     order=st.sampled_from(["", "ORDER BY symbol, timestamp", "ORDER BY symbol, trading_date, timestamp"]),
 )
@@ -52,7 +66,8 @@ def test_the_answer_is_that_of_duckdb(
     queries: tuple[AnsweredQuery, QueryOfDuckDBAlone], columns: list[str], where: list[str], order: str
 ) -> None:
     condition = f"WHERE {' AND '.join(where)}" if where else ""
-    sql, (query, with_duckdb) = f"SELECT {', '.join(columns)} FROM bars {condition} {order}", queries
+    names = "*" if columns == [*COLUMNS] else ", ".join(columns)
+    sql, (query, with_duckdb) = f"SELECT {names} FROM bars {condition} {order}", queries
     query.answered = 0
 
     expected, found = with_duckdb.run(sql), query.run(sql)
@@ -118,10 +133,10 @@ def test_bars_that_a_copy_has_in_another_order_are_sorted(tmp_path: Path, form: 
 def test_an_answer_that_may_be_too_large_is_left_to_duckdb_which_refuses_it(tmp_path: Path, form: str) -> None:
     layout = made(tmp_path, form).layout
     files = MinuteFiles.found(layout, layout.months(Symbol("AAPL")), StoredIdentity(layout), None, DayFileScans())
-    wanted = PlainSelection(("close",), ALL)
+    wanted, sessions = PlainSelection(("close",), ALL), SessionNames(CALENDAR.reaching)
 
-    assert plain_bars(files, wanted, 1_000_000) is not None
-    assert plain_bars(files, wanted, 10) is None
+    assert plain_bars(files, wanted, 1_000_000, sessions) is not None
+    assert plain_bars(files, wanted, 10, sessions) is None
 
 
 def test_too_many_copies_are_not_mapped_for_an_answer_that_may_be_kept(tmp_path: Path) -> None:

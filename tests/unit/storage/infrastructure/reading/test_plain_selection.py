@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 from marketpipe.storage.infrastructure.reading.needed_bars import ALL, NeededBars
-from marketpipe.storage.infrastructure.reading.plain_selection import PlainSelection, plain_selection
+from marketpipe.storage.infrastructure.reading.plain_selection import COLUMNS, PlainSelection, plain_selection
 from marketpipe.storage.infrastructure.reading.syntax_tree import syntax_tree
 
 MAY = {"first": date(2024, 5, 2), "last": date(2024, 5, 3)}
@@ -45,6 +45,10 @@ def test_bars_may_be_ordered_as_they_are_kept(order: str) -> None:
     assert found(f"SELECT close, trading_date FROM bars {order}") == PlainSelection(("close", "trading_date"), ALL)
 
 
+def test_all_columns_may_be_selected_by_an_asterisk() -> None:
+    assert found("SELECT * FROM bars") == PlainSelection(COLUMNS, ALL)
+
+
 def test_bars_of_one_symbol_may_be_ordered_by_time_alone() -> None:
     sql = "SELECT close FROM bars WHERE symbol {} ORDER BY timestamp"
     assert found(sql.format("= 'AAPL'"))
@@ -54,12 +58,17 @@ def test_bars_of_one_symbol_may_be_ordered_by_time_alone() -> None:
 @pytest.mark.parametrize(
     "sql",
     [
-        "SELECT * FROM bars",
+        "SELECT *, close FROM bars",
+        "SELECT bars.* FROM bars",
+        "SELECT * EXCLUDE (close) FROM bars",
+        "SELECT * REPLACE (1 AS close) FROM bars",
+        "SELECT * RENAME (close AS c) FROM bars",
+        "SELECT COLUMNS(*) FROM bars",
+        "SELECT * LIKE 'c%' FROM bars",
         "SELECT close AS c FROM bars",
         "SELECT CLOSE FROM bars",
         "SELECT bars.close FROM bars",
         "SELECT close, close FROM bars",
-        "SELECT close, session FROM bars",
         "SELECT close + 1 FROM bars",
         "SELECT avg(close) FROM bars",
         "SELECT DISTINCT close FROM bars",
