@@ -177,26 +177,26 @@ class Conditions:
             return reduce(and_, found, ALL) if len(found) == len(children) else None
         if kind == "COMPARE_IN":
             is_exact = all(self._is_exact("COMPARE_EQUAL", children[0], each) for each in children[1:])
-            is_exact = is_exact and self._column(children[0]) == SYMBOL  # dates need not be one after another
+            is_exact = is_exact and self.column(children[0]) == SYMBOL  # dates need not be one after another
         elif kind == "COMPARE_BETWEEN":
             column, bounds = condition["input"], (condition["lower"], condition["upper"])
-            is_exact = self._column(column) == TRADING_DATE and all(map(_is_valid_date, bounds))
+            is_exact = self.column(column) == TRADING_DATE and all(map(_is_valid_date, bounds))
         else:
             is_exact = kind in MIRRORED and self._is_exact(kind, condition["left"], condition["right"])
         return self.needed(condition) if is_exact else None
 
     def _is_exact(self, kind: str, left: Tree, right: Tree) -> bool:
-        column, value = self._column(left), right
+        column, value = self.column(left), right
         if column is None:
-            column, value = self._column(right), left
+            column, value = self.column(right), left
         if column == SYMBOL:
-            return kind == "COMPARE_EQUAL" and _text(value) is not None
+            return kind == "COMPARE_EQUAL" and text_of(value) is not None
         return column == TRADING_DATE and _is_valid_date(value)
 
     def _compared(self, kind: str, left: Tree, right: Tree) -> NeededBars:
-        column = self._column(left)
+        column = self.column(left)
         if column == SYMBOL:
-            text = _text(right) if kind == "COMPARE_EQUAL" else None
+            text = text_of(right) if kind == "COMPARE_EQUAL" else None
             return ALL if text is None else NeededBars(frozenset({text}))
         day = None if column is None else _day(right)
         if day is None:
@@ -208,7 +208,7 @@ class Conditions:
             first=_moved(day, before) if has_start else date.min, last=_moved(day, after) if has_end else date.max
         )
 
-    def _column(self, expression: Tree) -> str | None:
+    def column(self, expression: Tree) -> str | None:
         """Return which of the three columns an expression is; None if it is another, or more than a column."""
         if expression.get("type") != "COLUMN_REF":
             return None
@@ -217,7 +217,7 @@ class Conditions:
         return name if is_known and name in COLUMNS else None
 
 
-def _text(expression: Tree) -> str | None:
+def text_of(expression: Tree) -> str | None:
     """Return the text of a constant; None if it is no constant, or not a text."""
     literal = expression.get("literal")
     is_text = expression.get("type") == "VALUE_CONSTANT" and isinstance(literal, dict) and literal["kind"] == "STRING"
@@ -226,9 +226,9 @@ def _text(expression: Tree) -> str | None:
 
 def _day(expression: Tree) -> date | None:
     """Return the date in a constant date or moment; None if it is no such constant."""
-    if expression.get("type") == "OPERATOR_CAST" and not expression.get("try_cast") and _type(expression) in DATED:
+    if expression.get("type") == "OPERATOR_CAST" and not expression.get("try_cast") and type_of(expression) in DATED:
         expression = expression.get("child", {})
-    match = MOMENT.fullmatch(_text(expression) or "")
+    match = MOMENT.fullmatch(text_of(expression) or "")
     try:
         return None if match is None else date.fromisoformat(match[1])
     except ValueError:  # DuckDB will refuse it
@@ -238,7 +238,9 @@ def _day(expression: Tree) -> date | None:
 def _is_date(expression: Tree) -> bool:
     """Return whether a constant that a date is compared with is a date too: a text then becomes one."""
     is_cast = expression.get("type") == "OPERATOR_CAST"
-    return (not is_cast or _type(expression) == "date") and DAY.fullmatch(_text(_uncast(expression)) or "") is not None
+    return (not is_cast or type_of(expression) == "date") and DAY.fullmatch(
+        text_of(_uncast(expression)) or ""
+    ) is not None
 
 
 def _is_valid_date(expression: Tree) -> bool:
@@ -250,7 +252,7 @@ def _uncast(expression: Tree) -> Tree:
     return inner
 
 
-def _type(cast: Tree) -> str:
+def type_of(cast: Tree) -> str:
     return str(cast.get("type_expr", {}).get("type_name", "")).lower()
 
 

@@ -18,11 +18,12 @@ from attrs import frozen
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.shared_kernel.infrastructure.new_york_days import LAST_MOMENT
-from marketpipe.storage.infrastructure.aggregates.read_copies import MOST_KEPT, FreshCopy
+from marketpipe.storage.infrastructure.aggregates.read_copies import MOST_KEPT, DateRuns, FreshCopy
 from marketpipe.storage.infrastructure.parquet_files import map_in_threads, times_of
 from marketpipe.storage.infrastructure.reading.minute_files import MinuteFiles
-from marketpipe.storage.infrastructure.reading.needed_bars import TIMESTAMP, TRADING_DATE, NeededBars
-from marketpipe.storage.infrastructure.reading.plain_selection import SESSION, PlainSelection
+from marketpipe.storage.infrastructure.reading.needed_bars import TIMESTAMP, TRADING_DATE
+from marketpipe.storage.infrastructure.reading.plain_moments import ALWAYS
+from marketpipe.storage.infrastructure.reading.plain_selection import SESSION, ExactBars, PlainSelection
 from marketpipe.storage.infrastructure.reading.selected_bars import SYMBOL, repeated
 from marketpipe.storage.infrastructure.reading.session_hours import SessionNames
 
@@ -54,14 +55,15 @@ def plain_bars(files: MinuteFiles, wanted: PlainSelection, most_bytes: int, sess
 
 
 def parts_of(
-    files: MinuteFiles, wanted: NeededBars, columns: Collection[str], most_bytes: int, most_mapped: int = MOST_KEPT
+    files: MinuteFiles, wanted: ExactBars, columns: Collection[str], most_bytes: int, most_mapped: int = MOST_KEPT
 ) -> Sequence[Part] | None:
     """Return these bars by symbol, then time, with these columns at least.
 
     None if there is a month without a copy, if a copy is torn or is not in order, if there is no bar, if copies in
     Parquet may have more than ``most_bytes``, and if more than ``most_mapped`` would stay mapped as long as the answer.
     """
-    copies = [copy for copy in files.copies if wanted.symbols is None or copy.month.symbol.value in wanted.symbols]
+    symbols = wanted.needed.symbols
+    copies = [copy for copy in files.copies if symbols is None or copy.month.symbol.value in symbols]
     if files.others or _bytes_of(copies) > most_bytes or sum(copy.is_arrow for copy in copies) > most_mapped:
         return None
     copies.sort(key=lambda copy: (copy.month.symbol.value, copy.month.year, copy.month.month))
@@ -80,7 +82,7 @@ def _bytes_of(copies: Sequence[FreshCopy]) -> int:
     return sum(MOST_COMPRESSED * copy.status.size for copy in copies if copy.status is not None and not copy.is_arrow)
 
 
-def _read(copies: Sequence[FreshCopy], schema: pa.Schema, wanted: NeededBars) -> list[list[Part]]:
+def _read(copies: Sequence[FreshCopy], schema: pa.Schema, wanted: ExactBars) -> list[list[Part]]:
     def read(copy: FreshCopy) -> list[Part]:
         return _parts_of(copy, schema, wanted)
 
@@ -88,7 +90,7 @@ def _read(copies: Sequence[FreshCopy], schema: pa.Schema, wanted: NeededBars) ->
     return [read(copy) for copy in copies] if all(copy.is_arrow for copy in copies) else map_in_threads(read, copies)
 
 
-def _parts_of(copy: FreshCopy, schema: pa.Schema, wanted: NeededBars) -> list[Part]:
+def _parts_of(copy: FreshCopy, schema: pa.Schema, wanted: ExactBars) -> list[Part]:
     """Return the part of a month, none if it has no wanted bar. Raises ``PartitionUnreadableError``."""
     if (opened := copy.opened()) is None:
         raise PartitionUnreadableError(f"{copy.path} is torn, or was replaced while it was opened")
@@ -98,14 +100,26 @@ def _parts_of(copy: FreshCopy, schema: pa.Schema, wanted: NeededBars) -> list[Pa
     runs = opened.date_runs if opened.is_mapped else opened.date_runs_of(times_of(bars))
     if runs.first is None or runs.last is None or not 0 <= runs.first <= runs.last < LAST_MOMENT:
         raise PartitionUnreadableError(f"{copy.path} has bars that are not in order, or of unusual years")
-    days, counts = runs.days, runs.counts
-    first, last = _number(wanted.first), _number(wanted.last)
-    if not first <= days[0] <= days[-1] <= last:
-        start, end = np.searchsorted(days, first), np.searchsorted(days, last, "right")
-        bars = bars.slice(int(counts[:start].sum()), int(counts[start:end].sum()))
+    counts, (start, end) = runs.counts, _places(wanted, runs, bars)
+    if end - start < len(bars):
+        bars = bars.slice(start, max(end - start, 0))
         bars = bars if opened.is_mapped else bars.take(np.arange(len(bars)))  # or the others would stay in memory
-        days, counts = days[start:end], counts[start:end]
-    return [Part(copy.month.symbol.value, bars, days, counts, runs.first, runs.last)] if len(bars) else []
+        ends = np.clip(np.cumsum(counts), start, end)
+        counts = (ends - np.append(start, ends[:-1])).astype(np.int32)
+    return [Part(copy.month.symbol.value, bars, runs.days, counts, runs.first, runs.last)] if len(bars) else []
+
+
+def _places(wanted: ExactBars, runs: DateRuns, bars: pa.Table) -> tuple[int, int]:
+    """Return where the wanted bars of a month start and end; before the start if there are none."""
+    start, end, moments = 0, len(bars), wanted.moments
+    first, last = _number(wanted.needed.first), _number(wanted.needed.last)
+    if not first <= runs.days[0] <= runs.days[-1] <= last:
+        before, until = np.searchsorted(runs.days, first), np.searchsorted(runs.days, last, "right")
+        start, end = int(runs.counts[:before].sum()), int(runs.counts[:until].sum())
+    if moments != ALWAYS:
+        since, ends = np.searchsorted(times_of(bars), np.array([moments.first, moments.end]))
+        start, end = max(start, int(since)), min(end, int(ends))
+    return start, end
 
 
 def _number(day: date) -> int:

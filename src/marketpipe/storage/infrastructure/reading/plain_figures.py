@@ -18,10 +18,11 @@ from attrs import frozen
 
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.infrastructure.reading.minute_files import MinuteFiles
-from marketpipe.storage.infrastructure.reading.needed_bars import SYMBOL, TIMESTAMP, TRADING_DATE, NeededBars
+from marketpipe.storage.infrastructure.reading.needed_bars import SYMBOL, TIMESTAMP, TRADING_DATE
 from marketpipe.storage.infrastructure.reading.plain_bars import Part, parts_of
 from marketpipe.storage.infrastructure.reading.plain_selection import (
     PLACES,
+    ExactBars,
     bars_of,
     column_of,
     order_of,
@@ -69,7 +70,7 @@ class SymbolFigures:
     """These figures of exactly these bars, one row for each symbol that has any, by symbol."""
 
     figures: tuple[Figure, ...]
-    bars: NeededBars
+    bars: ExactBars
 
 
 def symbol_figures(sql: str, tree: Tree) -> SymbolFigures | None:

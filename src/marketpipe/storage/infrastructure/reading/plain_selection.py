@@ -1,7 +1,7 @@
 """Finds out whether a query only selects bars: then the copies that ``load`` reads are its answer, without DuckDB.
 
-All columns of ``bars`` or some by their names, WHERE with nothing but symbols and trading dates, ordered as bars are
-kept, or not at all. Anything else in the syntax tree, also what a later DuckDB adds to it, means another query.
+All columns of ``bars`` or some by their names, WHERE with nothing but symbols, trading dates and moments, ordered as
+bars are kept, or not at all. Anything else in the syntax tree, also what a later DuckDB adds, means another query.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
+from marketpipe.storage.infrastructure.reading import needed_bars
 from marketpipe.storage.infrastructure.reading.needed_bars import (
     ALL,
     SYMBOL,
@@ -21,6 +22,7 @@ from marketpipe.storage.infrastructure.reading.needed_bars import (
     NeededBars,
 )
 from marketpipe.storage.infrastructure.reading.needed_files import findable
+from marketpipe.storage.infrastructure.reading.plain_moments import ALWAYS, Moments, moments_of
 from marketpipe.storage.infrastructure.reading.syntax_tree import Tree, without_explain
 
 SESSION: Final = "session"
@@ -67,7 +69,15 @@ ORDERS: Final = ((SYMBOL, TIMESTAMP), (SYMBOL, TRADING_DATE, TIMESTAMP), (SYMBOL
 """In which bars are kept. Those that are equal by what a query names may come in any order."""
 ORDERS_OF_ONE: Final = (*ORDERS, (TIMESTAMP,), (TRADING_DATE, TIMESTAMP), (TRADING_DATE,))
 """The same for a query of one symbol."""
-CONDITIONS: Final = Conditions("bars", frozenset({SYMBOL, TRADING_DATE}))
+CONDITIONS: Final = Conditions("bars", needed_bars.COLUMNS)
+
+
+@frozen
+class ExactBars:
+    """The bars of these symbols and trading dates that begin at these moments."""
+
+    needed: NeededBars
+    moments: Moments = ALWAYS
 
 
 @frozen
@@ -75,7 +85,7 @@ class PlainSelection:
     """These columns of exactly these bars, by symbol, then time."""
 
     columns: tuple[str, ...]
-    bars: NeededBars
+    bars: ExactBars
 
 
 def plain_selection(sql: str, tree: Tree) -> PlainSelection | None:
@@ -85,7 +95,8 @@ def plain_selection(sql: str, tree: Tree) -> PlainSelection | None:
     bars, columns, order = bars_of(node), _columns(node["select_list"]), order_of(node)
     if bars is None or columns is None or order is None:
         return None
-    is_of_one = bars.symbols is not None and len(bars.symbols) == 1
+    symbols = bars.needed.symbols
+    is_of_one = symbols is not None and len(symbols) == 1
     is_kept_so = order in (ORDERS_OF_ONE if is_of_one else ORDERS)
     is_clear = columns and len(set(columns)) == len(columns)
     return PlainSelection(columns, bars) if is_kept_so and is_clear else None
@@ -110,11 +121,18 @@ def select_of(sql: str, tree: Tree, groups: Sequence[str] = ()) -> Tree | None:
     return node if is_grouped_so and without(node["from_table"], *PLACES) == FROM_BARS else None
 
 
-def bars_of(node: Tree) -> NeededBars | None:
-    """Return exactly the bars that its WHERE leaves; None if it has other conditions than on symbols and dates."""
-    condition = node["where_clause"]
-    bars = ALL if condition is None else CONDITIONS.exactly(condition)
-    return bars if bars is not None and findable(bars) == bars else None
+def bars_of(node: Tree) -> ExactBars | None:
+    """Return exactly the bars that its WHERE leaves; None if it depends on more than symbols, dates and moments."""
+    condition: Tree = node["where_clause"] or {"type": "CONJUNCTION_AND", "children": []}
+    needed, moments = ALL, ALWAYS
+    for each in condition["children"] if condition["type"] == "CONJUNCTION_AND" else [condition]:
+        if (some := moments_of(each, CONDITIONS)) is not None:
+            needed, moments = needed & CONDITIONS.needed(each), moments & some
+        elif (bars := CONDITIONS.exactly(each)) is not None:
+            needed &= bars
+        else:
+            return None
+    return ExactBars(needed, moments) if findable(needed) == needed else None
 
 
 def order_of(node: Tree) -> tuple[str, ...] | None:

@@ -18,7 +18,7 @@ from marketpipe.storage.infrastructure.inventory.stored_identity import StoredId
 from marketpipe.storage.infrastructure.reading.minute_files import MinuteFiles
 from marketpipe.storage.infrastructure.reading.needed_bars import ALL
 from marketpipe.storage.infrastructure.reading.plain_bars import parts_of, plain_bars
-from marketpipe.storage.infrastructure.reading.plain_selection import PlainSelection
+from marketpipe.storage.infrastructure.reading.plain_selection import ExactBars, PlainSelection
 from marketpipe.storage.infrastructure.reading.session_hours import SessionNames
 from tests.support.builders import CALENDAR
 from tests.support.plain_queries import DATES, SYMBOLS, AnsweredQuery, QueryOfDuckDBAlone, answering, made, queries_of
@@ -49,10 +49,24 @@ def queries(
 
 symbols = st.lists(st.sampled_from([*SYMBOLS, "GONE"]), min_size=1, max_size=3)
 dates = st.sampled_from([*DATES, "2024-01-15", "2030-01-01"])
+moments = st.sampled_from(
+    [
+        "'2024-01-02'",
+        "DATE '2024-01-31'",
+        "'2024-01-02 14:30'",
+        "TIMESTAMP '2024-01-02 14:30:00.000001'",
+        "TIMESTAMPTZ '2024-01-03T18:29:59.9+03:59'",
+        "TIMESTAMP WITH TIME ZONE '2024-01-31 15:59-05'",
+        "'2024-02-01T23:30Z'",
+    ]
+)
 conditions = st.one_of(
     st.builds(lambda names: f"symbol IN ({', '.join(map(repr, names))})", symbols),
     st.builds("trading_date {} '{}'".format, st.sampled_from(["=", "<", "<=", ">", ">="]), dates),
     st.builds("trading_date BETWEEN DATE '{}' AND '{}'".format, dates, dates),
+    st.builds("timestamp {} {}".format, st.sampled_from(["=", "<", "<=", ">", ">="]), moments),
+    st.builds("timestamp BETWEEN {} AND {}".format, moments, moments),
+    st.builds("{} <= timestamp".format, moments),
 )
 
 
@@ -133,7 +147,7 @@ def test_bars_that_a_copy_has_in_another_order_are_sorted(tmp_path: Path, form: 
 def test_an_answer_that_may_be_too_large_is_left_to_duckdb_which_refuses_it(tmp_path: Path, form: str) -> None:
     layout = made(tmp_path, form).layout
     files = MinuteFiles.found(layout, layout.months(Symbol("AAPL")), StoredIdentity(layout), None, DayFileScans())
-    wanted, sessions = PlainSelection(("close",), ALL), SessionNames(CALENDAR.reaching)
+    wanted, sessions = PlainSelection(("close",), ExactBars(ALL)), SessionNames(CALENDAR.reaching)
 
     assert plain_bars(files, wanted, 1_000_000, sessions) is not None
     assert plain_bars(files, wanted, 10, sessions) is None
@@ -143,5 +157,5 @@ def test_too_many_copies_are_not_mapped_for_an_answer_that_may_be_kept(tmp_path:
     layout = made(tmp_path, "arrow").layout
     files = MinuteFiles.found(layout, layout.months(Symbol("AAPL")), StoredIdentity(layout), None, DayFileScans())
 
-    assert parts_of(files, ALL, ["close"], 1_000_000, most_mapped=len(files.copies)) is not None
-    assert parts_of(files, ALL, ["close"], 1_000_000, most_mapped=len(files.copies) - 1) is None
+    assert parts_of(files, ExactBars(ALL), ["close"], 1_000_000, most_mapped=len(files.copies)) is not None
+    assert parts_of(files, ExactBars(ALL), ["close"], 1_000_000, most_mapped=len(files.copies) - 1) is None

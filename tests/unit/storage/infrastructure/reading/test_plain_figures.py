@@ -39,7 +39,7 @@ def test_figures_are_understood() -> None:
         Figure("symbol", None, None),
         Figure("n", "count_star", None),
     )
-    assert found.bars.symbols == frozenset({"A"})
+    assert found.bars.needed.symbols == frozenset({"A"})
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,12 @@ import duckdb
 import pytest
 
 from marketpipe.storage.infrastructure.reading.needed_bars import ALL, NeededBars
-from marketpipe.storage.infrastructure.reading.plain_selection import COLUMNS, PlainSelection, plain_selection
+from marketpipe.storage.infrastructure.reading.plain_selection import (
+    COLUMNS,
+    ExactBars,
+    PlainSelection,
+    plain_selection,
+)
 from marketpipe.storage.infrastructure.reading.syntax_tree import syntax_tree
 
 MAY = {"first": date(2024, 5, 2), "last": date(2024, 5, 3)}
@@ -34,7 +39,7 @@ def found(sql: str) -> PlainSelection | None:
     ],
 )
 def test_conditions_on_symbols_and_dates_are_plain(condition: str, bars: NeededBars) -> None:
-    expected = PlainSelection(("symbol", "close"), bars)
+    expected = PlainSelection(("symbol", "close"), ExactBars(bars))
     assert found(f"SELECT symbol, close FROM bars {condition} ORDER BY symbol, timestamp") == expected
 
 
@@ -42,11 +47,13 @@ def test_conditions_on_symbols_and_dates_are_plain(condition: str, bars: NeededB
     "order", ["", "ORDER BY symbol", "ORDER BY symbol ASC, trading_date, timestamp", "ORDER BY symbol, trading_date"]
 )
 def test_bars_may_be_ordered_as_they_are_kept(order: str) -> None:
-    assert found(f"SELECT close, trading_date FROM bars {order}") == PlainSelection(("close", "trading_date"), ALL)
+    assert found(f"SELECT close, trading_date FROM bars {order}") == PlainSelection(
+        ("close", "trading_date"), ExactBars(ALL)
+    )
 
 
 def test_all_columns_may_be_selected_by_an_asterisk() -> None:
-    assert found("SELECT * FROM bars") == PlainSelection(COLUMNS, ALL)
+    assert found("SELECT * FROM bars") == PlainSelection(COLUMNS, ExactBars(ALL))
 
 
 def test_bars_of_one_symbol_may_be_ordered_by_time_alone() -> None:
@@ -122,7 +129,18 @@ def test_any_other_query_is_not(sql: str) -> None:
         "trading_date > TIMESTAMP '2024-05-02 10:00'",
         "trading_date > '2024-05-02 10:00'",
         "trading_date NOT BETWEEN '2024-05-02' AND '2024-05-03'",
-        "timestamp > '2024-05-02'",
+        "timestamp > '2024-05-02 10:00' OR timestamp < '2024-05-01 10:00'",
+        "timestamp <> '2024-05-02 10:00'",
+        "timestamp IN ('2024-05-02 10:00')",
+        "timestamp > TIMESTAMP '2024-05-02 10:00+01'",
+        "timestamp > DATE '2024-05-02 10:00'",
+        "timestamp > TIMESTAMP_S '2024-05-02 10:00'",
+        "timestamp > '2024-05-02 10:00 America/New_York'",
+        "timestamp > '2024-05-02 10:00:00.1234567'",
+        "timestamp > '2024-05-32'",
+        "timestamp > TRY_CAST('2024-05-02' AS TIMESTAMP)",
+        "timestamp NOT BETWEEN '2024-05-02' AND '2024-05-03'",
+        "timestamp > timestamp",
         "trading_date = trading_date",
         "true",
     ],
