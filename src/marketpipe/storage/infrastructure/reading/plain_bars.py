@@ -23,7 +23,7 @@ from marketpipe.storage.infrastructure.parquet_files import map_in_threads, time
 from marketpipe.storage.infrastructure.reading.minute_files import MinuteFiles
 from marketpipe.storage.infrastructure.reading.needed_bars import TIMESTAMP, TRADING_DATE
 from marketpipe.storage.infrastructure.reading.plain_moments import ALWAYS
-from marketpipe.storage.infrastructure.reading.plain_selection import SESSION, ExactBars, PlainSelection
+from marketpipe.storage.infrastructure.reading.plain_selection import ALL_ROWS, SESSION, ExactBars, PlainSelection, Rows
 from marketpipe.storage.infrastructure.reading.selected_bars import SYMBOL, repeated
 from marketpipe.storage.infrastructure.reading.session_hours import SessionNames
 
@@ -48,9 +48,14 @@ class Part:
 
 def plain_bars(files: MinuteFiles, wanted: PlainSelection, most_bytes: int, sessions: SessionNames) -> pa.Table | None:
     """Return the selected bars; None if DuckDB has to answer, as ``parts_of``, or if they have over ``most_bytes``."""
+    if wanted.rows != ALL_ROWS and not all(copy.is_arrow for copy in files.copies):
+        return None  # to decode whole copies in Parquet for some rows takes longer than DuckDB does
     if (parts := parts_of(files, wanted.bars, wanted.columns, most_bytes)) is None:
         return None
-    found = _table(parts, wanted.columns, sessions)
+    parts, before = _having(parts, wanted.rows)
+    if not parts:
+        return None
+    found = _table(parts, wanted.columns, sessions).slice(before, wanted.rows.most)
     return found if found.nbytes <= most_bytes else None
 
 
@@ -124,6 +129,14 @@ def _places(wanted: ExactBars, runs: DateRuns, bars: pa.Table) -> tuple[int, int
 
 def _number(day: date) -> int:
     return day.toordinal() - EPOCH
+
+
+def _having(parts: Sequence[Part], rows: Rows) -> tuple[Sequence[Part], int]:
+    """Return the parts that have these rows, none if there are none, and how many others the first one begins with."""
+    ends = np.cumsum([len(part.bars) for part in parts])
+    first = int(np.searchsorted(ends, rows.skipped, "right"))
+    until = len(parts) if rows.most is None else int(np.searchsorted(ends, rows.skipped + rows.most)) + 1
+    return parts[first:until], rows.skipped - (int(ends[first - 1]) if first else 0)
 
 
 def _table(parts: Sequence[Part], columns: Sequence[str], sessions: SessionNames) -> pa.Table:

@@ -80,7 +80,7 @@ def symbol_figures(sql: str, tree: Tree) -> SymbolFigures | None:
     figures = [_figure(each) for each in node["select_list"]]
     known, bars = tuple(each for each in figures if each is not None), bars_of(node)
     names = {each.name.lower() for each in known}
-    is_clear = len(known) == len(figures) == len(names) and order_of(node) in ((), (SYMBOL,))
+    is_clear = len(known) == len(figures) == len(names) and order_of(node["modifiers"]) in ((), (SYMBOL,))
     return SymbolFigures(known, bars) if is_clear and bars is not None else None
 
 

@@ -1,11 +1,13 @@
 """Finds out whether a query only selects bars: then the copies that ``load`` reads are its answer, without DuckDB.
 
 All columns of ``bars`` or some by their names, WHERE with nothing but symbols, trading dates and moments, ordered as
-bars are kept, or not at all. Anything else in the syntax tree, also what a later DuckDB adds, means another query.
+bars are kept, or not at all, and LIMIT if their order is total. Anything else in the syntax tree, also what a later
+DuckDB adds to it, means another query.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -81,25 +83,59 @@ class ExactBars:
 
 
 @frozen
+class Rows:
+    """Those after so many, and no more than ``most`` of them; None for all."""
+
+    skipped: int = 0
+    most: int | None = None
+
+
+ALL_ROWS: Final = Rows()
+COUNT: Final = re.compile(r"\d{1,15}", re.ASCII)
+"""A number of rows; one with more digits may be too large for DuckDB."""
+
+
+@frozen
 class PlainSelection:
-    """These columns of exactly these bars, by symbol, then time."""
+    """These columns of exactly these bars, by symbol, then time, and then these rows of them."""
 
     columns: tuple[str, ...]
     bars: ExactBars
+    rows: Rows = ALL_ROWS
 
 
 def plain_selection(sql: str, tree: Tree) -> PlainSelection | None:
     """Return what a query selects; None if it does anything else. ``tree`` is its ``syntax_tree``."""
     if (node := select_of(sql, tree)) is None:
         return None
-    bars, columns, order = bars_of(node), _columns(node["select_list"]), order_of(node)
-    if bars is None or columns is None or order is None:
+    modifiers, rows = _limited(node["modifiers"])
+    bars, columns, order = bars_of(node), _columns(node["select_list"]), order_of(modifiers)
+    if bars is None or columns is None or order is None or rows is None:
         return None
+    is_of_all = rows == ALL_ROWS or TIMESTAMP in order  # or rows that are equal by the order could be cut
     symbols = bars.needed.symbols
     is_of_one = symbols is not None and len(symbols) == 1
     is_kept_so = order in (ORDERS_OF_ONE if is_of_one else ORDERS)
     is_clear = columns and len(set(columns)) == len(columns)
-    return PlainSelection(columns, bars) if is_kept_so and is_clear else None
+    return PlainSelection(columns, bars, rows) if is_kept_so and is_clear and is_of_all else None
+
+
+def _limited(modifiers: list[Tree]) -> tuple[list[Tree], Rows | None]:
+    """Return the modifiers before a LIMIT, and the rows that it leaves; None if these are not constants."""
+    if not modifiers or modifiers[-1]["type"] != "LIMIT_MODIFIER":
+        return modifiers, ALL_ROWS
+    *others, limit = modifiers
+    is_plain = without(limit, "offset", "limit") == {"type": "LIMIT_MODIFIER", "limit_type": "ROW_COUNT"}
+    skipped = 0 if limit["offset"] is None else _count(limit["offset"])
+    most = None if limit["limit"] is None else _count(limit["limit"])
+    if not is_plain or skipped is None or (most is None and limit["limit"] is not None):
+        return others, None
+    return others, Rows(skipped, most)
+
+
+def _count(expression: Tree) -> int | None:
+    literal = expression["literal"] if expression.get("type") == "VALUE_CONSTANT" else {}
+    return int(literal["text"]) if literal.get("kind") == "INTEGER" and COUNT.fullmatch(literal["text"]) else None
 
 
 def _columns(selected: list[Tree]) -> tuple[str, ...] | None:
@@ -135,11 +171,11 @@ def bars_of(node: Tree) -> ExactBars | None:
     return ExactBars(needed, moments) if findable(needed) == needed else None
 
 
-def order_of(node: Tree) -> tuple[str, ...] | None:
+def order_of(modifiers: list[Tree]) -> tuple[str, ...] | None:
     """Return the columns by which rows ascend; None if they are ordered by anything else, or limited."""
-    if not node["modifiers"]:
+    if not modifiers:
         return ()
-    (modifier, *others) = node["modifiers"]
+    (modifier, *others) = modifiers
     is_order = not others and without(modifier, "orders") == {"type": "ORDER_MODIFIER"}
     return _names(modifier["orders"], _ascending) if is_order else None
 

@@ -92,6 +92,24 @@ def test_the_answer_is_that_of_duckdb(
     assert query.answered == (1 if len(expected) else 0)
 
 
+@pytest.mark.parametrize("limit", ["LIMIT 0", "LIMIT 3", "LIMIT 5 OFFSET 4", "LIMIT 20 OFFSET 14", "OFFSET 9"])
+def test_some_rows_of_mapped_copies_are_those_of_duckdb(
+    queries: tuple[AnsweredQuery, QueryOfDuckDBAlone], limit: str, request: pytest.FixtureRequest
+) -> None:
+    query, with_duckdb = queries
+    query.answered = 0
+    sql = f"SELECT * FROM bars WHERE timestamp > '2024-01-01' ORDER BY symbol, timestamp {limit}"
+
+    expected, found = with_duckdb.run(sql), query.run(sql)
+
+    assert found.equals(expected, check_metadata=True)
+    assert query.answered == (request.node.callspec.params["queries"] == "arrow")
+
+
+def test_rows_after_the_last_are_left_to_duckdb(queries: tuple[AnsweredQuery, QueryOfDuckDBAlone]) -> None:
+    assert not len(queries[0].run("SELECT close FROM bars ORDER BY symbol, timestamp LIMIT 3 OFFSET 1000"))
+
+
 def test_arrow_copies_are_the_answer_and_not_copied(tmp_path: Path) -> None:
     query = answering(made(tmp_path, "arrow"))
 

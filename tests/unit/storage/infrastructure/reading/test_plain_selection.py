@@ -12,6 +12,7 @@ from marketpipe.storage.infrastructure.reading.plain_selection import (
     COLUMNS,
     ExactBars,
     PlainSelection,
+    Rows,
     plain_selection,
 )
 from marketpipe.storage.infrastructure.reading.syntax_tree import syntax_tree
@@ -56,6 +57,14 @@ def test_all_columns_may_be_selected_by_an_asterisk() -> None:
     assert found("SELECT * FROM bars") == PlainSelection(COLUMNS, ExactBars(ALL))
 
 
+@pytest.mark.parametrize(
+    ("limit", "rows"), [("LIMIT 3", Rows(0, 3)), ("LIMIT 3 OFFSET 4", Rows(4, 3)), ("OFFSET 4", Rows(4))]
+)
+def test_rows_of_one_order_may_be_limited(limit: str, rows: Rows) -> None:
+    expected = PlainSelection(("close",), ExactBars(ALL), rows)
+    assert found(f"SELECT close FROM bars ORDER BY symbol, timestamp {limit}") == expected
+
+
 def test_bars_of_one_symbol_may_be_ordered_by_time_alone() -> None:
     sql = "SELECT close FROM bars WHERE symbol {} ORDER BY timestamp"
     assert found(sql.format("= 'AAPL'"))
@@ -87,6 +96,15 @@ def test_bars_of_one_symbol_may_be_ordered_by_time_alone() -> None:
         "SELECT close FROM bars TABLESAMPLE 10%",
         "SELECT close FROM bars USING SAMPLE 10",
         "SELECT close FROM bars LIMIT 3",
+        "SELECT close FROM bars ORDER BY symbol LIMIT 3",
+        "SELECT close FROM bars ORDER BY symbol, trading_date OFFSET 3",
+        "SELECT close FROM bars ORDER BY symbol, timestamp LIMIT 10%",
+        "SELECT close FROM bars ORDER BY symbol, timestamp LIMIT -1",
+        "SELECT close FROM bars ORDER BY symbol, timestamp LIMIT 1.5",
+        "SELECT close FROM bars ORDER BY symbol, timestamp LIMIT 1 + 1",
+        "SELECT close FROM bars ORDER BY symbol, timestamp LIMIT ALL",
+        "SELECT close FROM bars ORDER BY symbol, timestamp LIMIT 3 OFFSET '1'",
+        "SELECT close FROM bars ORDER BY symbol, timestamp LIMIT 99999999999999999999",
         "SELECT symbol FROM bars GROUP BY symbol",
         "SELECT symbol FROM bars GROUP BY ALL",
         "SELECT symbol FROM bars QUALIFY row_number() OVER () = 1",
