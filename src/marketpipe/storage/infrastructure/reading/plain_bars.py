@@ -121,7 +121,7 @@ def _places(wanted: ExactBars, runs: DateRuns, bars: pa.Table) -> tuple[int, int
     if not first <= runs.days[0] <= runs.days[-1] <= last:
         before, until = np.searchsorted(runs.days, first), np.searchsorted(runs.days, last, "right")
         start, end = int(runs.counts[:before].sum()), int(runs.counts[:until].sum())
-    if moments != ALWAYS:
+    if moments is not ALWAYS:  # the object itself: it is compared for every copy
         since, ends = np.searchsorted(times_of(bars), np.array([moments.first, moments.end]))
         start, end = max(start, int(since)), min(end, int(ends))
     return start, end

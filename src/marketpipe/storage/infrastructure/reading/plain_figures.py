@@ -21,6 +21,7 @@ from marketpipe.storage.infrastructure.reading.minute_files import MinuteFiles
 from marketpipe.storage.infrastructure.reading.needed_bars import SYMBOL, TIMESTAMP, TRADING_DATE
 from marketpipe.storage.infrastructure.reading.plain_bars import Part, parts_of
 from marketpipe.storage.infrastructure.reading.plain_selection import (
+    GROUP_BY_ALL,
     PLACES,
     ExactBars,
     bars_of,
@@ -75,11 +76,14 @@ class SymbolFigures:
 
 def symbol_figures(sql: str, tree: Tree) -> SymbolFigures | None:
     """Return the figures that a query asks for; None if it does anything else. ``tree`` is its ``syntax_tree``."""
-    if (node := select_of(sql, tree, [SYMBOL])) is None:
+    by_symbol, by_all = select_of(sql, tree, [SYMBOL]), select_of(sql, tree, handling=GROUP_BY_ALL)
+    if (node := by_symbol or by_all) is None:
         return None
     figures = [_figure(each) for each in node["select_list"]]
     known, bars = tuple(each for each in figures if each is not None), bars_of(node)
     names = {each.name.lower() for each in known}
+    if by_all and SYMBOL not in names:  # it has one row for all symbols
+        return None
     is_clear = len(known) == len(figures) == len(names) and order_of(node["modifiers"]) in ((), (SYMBOL,))
     return SymbolFigures(known, bars) if is_clear and bars is not None else None
 

@@ -36,11 +36,11 @@ STATEMENT: Final[Tree] = {"named_param_map": []}
 SELECT: Final[Tree] = {
     "type": "SELECT_NODE",
     "cte_map": {"map": []},
-    "aggregate_handling": "STANDARD_HANDLING",
     "having": None,
     "sample": None,
     "qualify": None,
 }
+GROUP_BY_NAMES, GROUP_BY_ALL = "STANDARD_HANDLING", "FORCE_AGGREGATES"
 PARTS: Final = ("modifiers", "select_list", "from_table", "where_clause", "group_expressions")
 """What may differ from one such SELECT to another."""
 FROM_BARS: Final[Tree] = {
@@ -144,14 +144,21 @@ def _columns(selected: list[Tree]) -> tuple[str, ...] | None:
     return _names(selected, column_of)
 
 
-def select_of(sql: str, tree: Tree, groups: Sequence[str] = ()) -> Tree | None:
-    """Return the SELECT that a query is, FROM ``bars`` alone, GROUP BY these columns; None if it is anything else."""
+def select_of(sql: str, tree: Tree, groups: Sequence[str] = (), handling: str = GROUP_BY_NAMES) -> Tree | None:
+    """Return the SELECT that a query is, FROM ``bars`` alone, GROUP BY these columns; None if it is anything else.
+
+    ``handling`` is another for GROUP BY ALL, which has no columns.
+    """
     statements: list[Tree] = tree.get("statements", []) if without_explain(sql) == sql else []
     if len(statements) != 1 or without(statements[0], "node") != STATEMENT:
         return None
     node: Tree = statements[0]["node"]
     sets = {"group_sets": [list(range(len(groups)))] if groups else []}
-    if not all(part in node for part in PARTS) or without(node, *PARTS) != {**SELECT, **sets}:
+    if not all(part in node for part in PARTS) or without(node, *PARTS) != {
+        **SELECT,
+        **sets,
+        "aggregate_handling": handling,
+    }:
         return None
     is_grouped_so = list(map(column_of, node["group_expressions"])) == list(groups)
     return node if is_grouped_so and without(node["from_table"], *PLACES) == FROM_BARS else None

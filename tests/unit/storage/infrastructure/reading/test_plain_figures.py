@@ -65,7 +65,9 @@ def test_figures_are_understood() -> None:
         "SELECT symbol, median(close) AS middle FROM bars GROUP BY symbol",
         "SELECT symbol, close AS mean FROM bars GROUP BY symbol, close",
         "SELECT symbol, avg(close) AS mean FROM bars GROUP BY symbol HAVING mean > 1",
-        "SELECT symbol, avg(close) AS mean FROM bars GROUP BY ALL",
+        "SELECT avg(close) AS mean FROM bars GROUP BY ALL",
+        "SELECT symbol, close, avg(open) AS mean FROM bars GROUP BY ALL",
+        "SELECT symbol, avg(open) AS mean FROM bars GROUP BY ALL ORDER BY ALL",
         "SELECT symbol, avg(close) AS mean FROM bars GROUP BY ROLLUP (symbol)",
         "SELECT symbol, avg(close) AS mean FROM bars GROUP BY trading_date, symbol",
         "SELECT symbol, avg(close) AS mean FROM bars GROUP BY symbol ORDER BY mean",
@@ -99,14 +101,18 @@ conditions = st.sampled_from(
 
 
 @settings(max_examples=15, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
-@given(figures=st.lists(st.sampled_from(FIGURES), min_size=1, max_size=4), condition=conditions)
+@given(
+    figures=st.lists(st.sampled_from(FIGURES), min_size=1, max_size=4),
+    condition=conditions,
+    groups=st.sampled_from(["symbol", "ALL"]),
+)
 def test_the_answer_is_that_of_duckdb(
-    queries: tuple[AnsweredQuery, QueryOfDuckDBAlone], figures: list[str], condition: str
+    queries: tuple[AnsweredQuery, QueryOfDuckDBAlone], figures: list[str], condition: str, groups: str
 ) -> None:
     query, with_duckdb = queries
     query.answered = 0
     named = (f"{figure} AS f{number}" for number, figure in enumerate(figures))
-    sql = f"SELECT symbol, {', '.join(named)} FROM bars {condition} GROUP BY symbol ORDER BY symbol"
+    sql = f"SELECT symbol, {', '.join(named)} FROM bars {condition} GROUP BY {groups} ORDER BY symbol"
 
     expected, found = with_duckdb.run(sql), query.run(sql)
 
