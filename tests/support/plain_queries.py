@@ -31,6 +31,7 @@ class AnsweredQuery(DuckDBQuery):
     """Counts what was answered without DuckDB."""
 
     answered = 0
+    has_mapped_copies = False
 
     def _answered(self, sql: str, tree: Tree, views: QueryViews) -> pa.Table | None:
         found = super()._answered(sql, tree, views)
@@ -51,7 +52,9 @@ def made(root: Path, form: str) -> StoreOnDisk:
 
 
 def answering(store: StoreOnDisk) -> AnsweredQuery:
-    return AnsweredQuery(store.layout, CALENDAR.reaching, opened=OpenedCopies())
+    query = AnsweredQuery(store.layout, CALENDAR.reaching, opened=OpenedCopies())
+    query.has_mapped_copies = store.copy_format == "arrow"
+    return query
 
 
 @contextmanager

@@ -126,16 +126,15 @@ class DuckDBQuery:
 
     def _answered(self, sql: str, tree: Tree, views: QueryViews) -> pa.Table | None:
         """Return the answer if read copies have it without DuckDB; None if they do not."""
-        selection, figures = plain_selection(sql, tree), symbol_figures(sql, tree)
-        if selection is None and figures is None:
+        if (figures := symbol_figures(sql, tree)) is not None:
+            return views.answered(lambda files: figures_of(files, figures))
+        if (selection := plain_selection(sql, tree)) is None:
             return None
         if self._largest is None:  # it is a setting of every connection
             with self._translating():
                 self._largest = answer_interruptibly(self._connections.open, _largest_answer)
         most = self._largest
-        if selection is not None:
-            return views.answered(lambda files: plain_bars(files, selection, most, self._session_names))
-        return None if figures is None else views.answered(lambda files: figures_of(files, figures, most))
+        return views.answered(lambda files: plain_bars(files, selection, most, self._session_names))
 
     def _needed(self, tree: Tree) -> Mapping[str, NeededBars]:
         return needed_bars(tree, VIEWS)

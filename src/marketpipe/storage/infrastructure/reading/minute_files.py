@@ -70,6 +70,11 @@ class MinuteFiles:
         return cls(layout, copies, others, fingerprints)
 
     @property
+    def are_mapped(self) -> bool:
+        """Whether copies in Arrow's format have all the bars: to open them takes no memory, and nothing is decoded."""
+        return not self.others and all(copy.is_arrow for copy in self.copies)
+
+    @property
     def are_unchanged(self) -> bool:
         """Whether each copy is still the file that was found fresh."""
         return all(_fingerprint(copy) == self.found_copies[copy.path] for copy in self.copies)

@@ -5,6 +5,7 @@ Copies have their bars in order, so nothing is sorted, and those in Arrow's form
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Sequence
 from datetime import date
 from itertools import groupby, pairwise
@@ -28,8 +29,11 @@ from marketpipe.storage.infrastructure.reading.selected_bars import SYMBOL, repe
 from marketpipe.storage.infrastructure.reading.session_hours import SessionNames
 
 EPOCH: Final = date(1970, 1, 1).toordinal()
-MOST_COMPRESSED: Final = 8
-"""How many bytes of bars a byte of a copy in Parquet may have."""
+BITS_OF_A_VALUE: Final = 65
+"""Of a column of bars that is decoded: each has eight bytes, and one bit says whether it is null."""
+LONGEST_SESSION: Final = len("regular")
+BYTES_OF_A_PLACE: Final = 4
+"""Where a text ends, and also those of a date."""
 
 
 @frozen(eq=False)
@@ -46,60 +50,93 @@ class Part:
     last_time: int
 
 
+class Room:
+    """Bytes of memory for decoded bars. If they are too few once, the room is full from then on.
+
+    Several threads may call it.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self._left, self._lock, self.is_full = most_bytes, threading.Lock(), False
+
+    def take(self, size: int) -> bool:
+        """Return whether there is room for so many bytes more; a negative number gives some back."""
+        with self._lock:
+            self._left -= size
+            self.is_full = self.is_full or self._left < 0
+            return not self.is_full
+
+
 def plain_bars(files: MinuteFiles, wanted: PlainSelection, most_bytes: int, sessions: SessionNames) -> pa.Table | None:
     """Return the selected bars; None if DuckDB has to answer, as ``parts_of``, or if they have over ``most_bytes``."""
-    if wanted.rows != ALL_ROWS and not all(copy.is_arrow for copy in files.copies):
+    if wanted.rows != ALL_ROWS and not files.are_mapped:
         return None  # to decode whole copies in Parquet for some rows takes longer than DuckDB does
     if (parts := parts_of(files, wanted.bars, wanted.columns, most_bytes)) is None:
         return None
     parts, before = _having(parts, wanted.rows)
     if not parts:
         return None
-    found = _table(parts, wanted.columns, sessions).slice(before, wanted.rows.most)
-    return found if found.nbytes <= most_bytes else None
+    bars = pa.concat_tables([part.bars for part in parts])
+    if _bytes_of(wanted.columns, bars, parts) > most_bytes:  # before the columns are made that copies do not have
+        return None
+    made = {name: _column(name, bars, parts, sessions) for name in wanted.columns}
+    return pa.table(made).slice(before, wanted.rows.most)
+
+
+def _bytes_of(columns: Collection[str], bars: pa.Table, parts: Sequence[Part]) -> int:
+    """Return how many bytes these columns have, at most."""
+    size: int = bars.select([name for name in columns if name in BAR_SCHEMA.names]).nbytes
+    if SYMBOL.name in columns:
+        size += sum(len(part.bars) * (BYTES_OF_A_PLACE + len(part.symbol)) for part in parts)
+    if TRADING_DATE in columns:
+        size += len(bars) * BYTES_OF_A_PLACE
+    if SESSION in columns:
+        size += len(bars) * (BYTES_OF_A_PLACE + LONGEST_SESSION) + len(bars) // 8
+    return size
 
 
 def parts_of(
-    files: MinuteFiles, wanted: ExactBars, columns: Collection[str], most_bytes: int, most_mapped: int = MOST_KEPT
+    files: MinuteFiles, wanted: ExactBars, columns: Collection[str], most_decoded: int, most_mapped: int = MOST_KEPT
 ) -> Sequence[Part] | None:
     """Return these bars by symbol, then time, with these columns at least.
 
-    None if there is a month without a copy, if a copy is torn or is not in order, if there is no bar, if copies in
-    Parquet may have more than ``most_bytes``, and if more than ``most_mapped`` would stay mapped as long as the answer.
+    None if there is a month without a copy, if a copy is torn or is not in order, if there is no bar, if bars
+    of copies in Parquet take more than ``most_decoded`` bytes, and if more than ``most_mapped`` copies would stay
+    mapped as long as the answer.
     """
     symbols = wanted.needed.symbols
     copies = [copy for copy in files.copies if symbols is None or copy.month.symbol.value in symbols]
-    if files.others or _bytes_of(copies) > most_bytes or sum(copy.is_arrow for copy in copies) > most_mapped:
+    if files.others or sum(copy.is_arrow for copy in copies) > most_mapped:
         return None
     copies.sort(key=lambda copy: (copy.month.symbol.value, copy.month.year, copy.month.month))
     names = [name for name in BAR_SCHEMA.names if name in columns or name == TIMESTAMP]
     schema = BAR_SCHEMA if names == BAR_SCHEMA.names else pa.schema([BAR_SCHEMA.field(name) for name in names])
+    room = Room(most_decoded)
     try:
-        parts = [part for some in _read(copies, schema, wanted) for part in some]
+        parts = [part for some in _read(copies, schema, wanted, room) for part in some]
     except PartitionUnreadableError:
         return None
     is_in_order = all(a.symbol != b.symbol or a.last_time <= b.first_time for a, b in pairwise(parts))
-    return parts if parts and is_in_order else None
+    return parts if parts and is_in_order and not room.is_full else None
 
 
-def _bytes_of(copies: Sequence[FreshCopy]) -> int:
-    """Return how many bytes the bars of copies may have that are not mapped."""
-    return sum(MOST_COMPRESSED * copy.status.size for copy in copies if copy.status is not None and not copy.is_arrow)
-
-
-def _read(copies: Sequence[FreshCopy], schema: pa.Schema, wanted: ExactBars) -> list[list[Part]]:
+def _read(copies: Sequence[FreshCopy], schema: pa.Schema, wanted: ExactBars, room: Room) -> list[list[Part]]:
     def read(copy: FreshCopy) -> list[Part]:
-        return _parts_of(copy, schema, wanted)
+        return [] if room.is_full else _parts_of(copy, schema, wanted, room)
 
     # To open a mapped copy takes no time: threads would only wait for each other.
     return [read(copy) for copy in copies] if all(copy.is_arrow for copy in copies) else map_in_threads(read, copies)
 
 
-def _parts_of(copy: FreshCopy, schema: pa.Schema, wanted: ExactBars) -> list[Part]:
-    """Return the part of a month, none if it has no wanted bar. Raises ``PartitionUnreadableError``."""
+def _parts_of(copy: FreshCopy, schema: pa.Schema, wanted: ExactBars, room: Room) -> list[Part]:
+    """Return the part of a month, none if it has no wanted bar, or if there is no room to decode it.
+
+    Raises ``PartitionUnreadableError``.
+    """
     if (opened := copy.opened()) is None:
         raise PartitionUnreadableError(f"{copy.path} is torn, or was replaced while it was opened")
-    bars = opened.bars(schema)
+    decoded = 0 if opened.is_mapped else _decoded_bytes(sum(opened.rows.values()), schema)
+    bars = opened.bars(schema) if room.take(decoded) else schema.empty_table()
     if not len(bars):
         return []
     runs = opened.date_runs if opened.is_mapped else opened.date_runs_of(times_of(bars))
@@ -108,10 +145,16 @@ def _parts_of(copy: FreshCopy, schema: pa.Schema, wanted: ExactBars) -> list[Par
     counts, (start, end) = runs.counts, _places(wanted, runs, bars)
     if end - start < len(bars):
         bars = bars.slice(start, max(end - start, 0))
-        bars = bars if opened.is_mapped else bars.take(np.arange(len(bars)))  # or the others would stay in memory
+        if not opened.is_mapped:
+            bars = bars.take(np.arange(len(bars)))  # or the others would stay in memory
+            room.take(_decoded_bytes(len(bars), schema) - decoded)
         ends = np.clip(np.cumsum(counts), start, end)
         counts = (ends - np.append(start, ends[:-1])).astype(np.int32)
     return [Part(copy.month.symbol.value, bars, runs.days, counts, runs.first, runs.last)] if len(bars) else []
+
+
+def _decoded_bytes(rows: int, schema: pa.Schema) -> int:
+    return rows * len(schema) * BITS_OF_A_VALUE // 8
 
 
 def _places(wanted: ExactBars, runs: DateRuns, bars: pa.Table) -> tuple[int, int]:
@@ -137,12 +180,6 @@ def _having(parts: Sequence[Part], rows: Rows) -> tuple[Sequence[Part], int]:
     first = int(np.searchsorted(ends, rows.skipped, "right"))
     until = len(parts) if rows.most is None else int(np.searchsorted(ends, rows.skipped + rows.most)) + 1
     return parts[first:until], rows.skipped - (int(ends[first - 1]) if first else 0)
-
-
-def _table(parts: Sequence[Part], columns: Sequence[str], sessions: SessionNames) -> pa.Table:
-    bars = pa.concat_tables([part.bars for part in parts])
-    made = {name: _column(name, bars, parts, sessions) for name in columns}
-    return pa.table(made)
 
 
 def _column(name: str, bars: pa.Table, parts: Sequence[Part], sessions: SessionNames) -> pa.Array | pa.ChunkedArray:

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
 from pathlib import Path
 
+import pyarrow.compute as pc
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.timeframe import Timeframe
+from marketpipe.shared_kernel.domain.trading_date import TradingDate, TradingSession
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.infrastructure.aggregates.read_copies import ReadCopy, encode_copy
 from marketpipe.storage.infrastructure.inventory.day_file_scans import DayFileScans
 from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
 from marketpipe.storage.infrastructure.reading.minute_files import MinuteFiles
-from marketpipe.storage.infrastructure.reading.needed_bars import ALL
+from marketpipe.storage.infrastructure.reading.needed_bars import ALL, NeededBars
 from marketpipe.storage.infrastructure.reading.plain_bars import parts_of, plain_bars
 from marketpipe.storage.infrastructure.reading.plain_selection import ExactBars, PlainSelection
 from marketpipe.storage.infrastructure.reading.session_hours import SessionNames
-from tests.support.builders import CALENDAR
+from marketpipe.testing import bar
+from tests.support.builders import CALENDAR, day
 from tests.support.plain_queries import DATES, SYMBOLS, AnsweredQuery, QueryOfDuckDBAlone, answering, made, queries_of
+from tests.support.store_on_disk import StoreOnDisk
 
 COLUMNS = (
     "symbol",
@@ -70,18 +76,26 @@ conditions = st.one_of(
 )
 
 
-@settings(max_examples=15, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=30, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(
     columns=st.just([*COLUMNS]) | st.lists(st.sampled_from(COLUMNS), min_size=1, unique=True),
     where=st.lists(conditions, max_size=3),
     order=st.sampled_from(["", "ORDER BY symbol, timestamp", "ORDER BY symbol, trading_date, timestamp"]),
+    limit=st.sampled_from(["", "LIMIT {}", "LIMIT {} OFFSET {}", "OFFSET {1}"]),
+    rows=st.tuples(st.integers(0, 60), st.integers(0, 60)),
 )
 def test_the_answer_is_that_of_duckdb(
-    queries: tuple[AnsweredQuery, QueryOfDuckDBAlone], columns: list[str], where: list[str], order: str
+    queries: tuple[AnsweredQuery, QueryOfDuckDBAlone],
+    columns: list[str],
+    where: list[str],
+    order: str,
+    limit: str,
+    rows: tuple[int, int],
 ) -> None:
     condition = f"WHERE {' AND '.join(where)}" if where else ""
     names = "*" if columns == [*COLUMNS] else ", ".join(columns)
-    sql, (query, with_duckdb) = f"SELECT {names} FROM bars {condition} {order}", queries
+    limit = limit.format(*rows) if order else ""
+    sql, (query, with_duckdb) = f"SELECT {names} FROM bars {condition} {order} {limit}", queries
     query.answered = 0
 
     expected, found = with_duckdb.run(sql), query.run(sql)
@@ -89,12 +103,12 @@ def test_the_answer_is_that_of_duckdb(
     assert found.schema.equals(expected.schema, check_metadata=True)
     keys = [(name, "ascending") for name in columns] if not order else []
     assert (found.sort_by(keys) if keys else found).equals(expected.sort_by(keys) if keys else expected)
-    assert query.answered == (1 if len(expected) else 0)
+    assert query.answered == (1 if len(expected) and (query.has_mapped_copies or not limit) else 0)
 
 
 @pytest.mark.parametrize("limit", ["LIMIT 0", "LIMIT 3", "LIMIT 5 OFFSET 4", "LIMIT 20 OFFSET 14", "OFFSET 9"])
 def test_some_rows_of_mapped_copies_are_those_of_duckdb(
-    queries: tuple[AnsweredQuery, QueryOfDuckDBAlone], limit: str, request: pytest.FixtureRequest
+    queries: tuple[AnsweredQuery, QueryOfDuckDBAlone], limit: str
 ) -> None:
     query, with_duckdb = queries
     query.answered = 0
@@ -103,7 +117,7 @@ def test_some_rows_of_mapped_copies_are_those_of_duckdb(
     expected, found = with_duckdb.run(sql), query.run(sql)
 
     assert found.equals(expected, check_metadata=True)
-    assert query.answered == (request.node.callspec.params["queries"] == "arrow")
+    assert query.answered == query.has_mapped_copies
 
 
 def test_rows_after_the_last_are_left_to_duckdb(queries: tuple[AnsweredQuery, QueryOfDuckDBAlone]) -> None:
@@ -162,18 +176,87 @@ def test_bars_that_a_copy_has_in_another_order_are_sorted(tmp_path: Path, form: 
 
 
 @FORMS
-def test_an_answer_that_may_be_too_large_is_left_to_duckdb_which_refuses_it(tmp_path: Path, form: str) -> None:
-    layout = made(tmp_path, form).layout
-    files = MinuteFiles.found(layout, layout.months(Symbol("AAPL")), StoredIdentity(layout), None, DayFileScans())
-    wanted, sessions = PlainSelection(("close",), ExactBars(ALL)), SessionNames(CALENDAR.reaching)
+@pytest.mark.parametrize("years", [-60, 120])
+def test_bars_of_unusual_years_are_left_to_duckdb(tmp_path: Path, form: str, years: int) -> None:
+    store = made(tmp_path, form)
+    path = Path(store.layout.copy(MonthPartition(Symbol("AAPL"), 2024, 1), form))
+    copy, modified = ReadCopy.open(str(path), mapped=False), path.stat().st_mtime_ns
+    assert copy is not None
+    bars = copy.bars()
+    moved = pc.add(bars["timestamp"], timedelta(days=365 * years))
+    path.write_bytes(encode_copy(bars.set_column(0, "timestamp", moved), copy.rows, copy.metadata, form))
+    os.utime(path, ns=(modified, modified))
 
-    assert plain_bars(files, wanted, 1_000_000, sessions) is not None
-    assert plain_bars(files, wanted, 10, sessions) is None
+    with queries_of(store) as (query, with_duckdb):
+        sql = "SELECT trading_date, timestamp FROM bars WHERE symbol = 'AAPL' ORDER BY timestamp"
+        assert query.run(sql).equals(with_duckdb.run(sql))
+        assert query.answered == 0
+
+
+def test_bars_of_a_parquet_copy_that_are_not_wanted_leave_memory(tmp_path: Path) -> None:
+    found = answering(made(tmp_path, "parquet")).run("SELECT close FROM bars WHERE trading_date = '2024-01-02'")
+
+    buffers = [chunk.buffers()[1] for chunk in found["close"].chunks]
+    assert [buffer.size for buffer in buffers] == [8 * len(chunk) for chunk in found["close"].chunks]
+
+
+def no_sessions(first: TradingDate, last: TradingDate) -> Sequence[TradingSession]:
+    raise AssertionError("the column must not be made")
+
+
+@FORMS
+@pytest.mark.parametrize("column", COLUMNS)
+def test_an_answer_that_is_too_large_is_left_to_duckdb_before_it_is_made(
+    tmp_path: Path, form: str, column: str
+) -> None:
+    files = files_of(made(tmp_path, form))
+    wanted, sessions = PlainSelection((column,), ExactBars(ALL)), SessionNames(CALENDAR.reaching)
+    found = plain_bars(files, wanted, 1_000_000, sessions)
+
+    assert found is not None
+    assert plain_bars(files, wanted, found.nbytes - 1, SessionNames(no_sessions)) is None
+
+
+@FORMS
+def test_an_answer_that_fits_is_made_however_large_its_copies_are(tmp_path: Path, form: str) -> None:
+    files, sessions = files_of(made(tmp_path, form)), SessionNames(CALENDAR.reaching)
+
+    wanted = PlainSelection(("timestamp", "close", "symbol", "trading_date", "session"), ExactBars(ALL))
+    found = plain_bars(files, wanted, 1_000_000, sessions)
+
+    assert found is not None
+    assert plain_bars(files, wanted, int(found.nbytes * 1.2), sessions) is not None
+
+
+def test_bars_are_decoded_up_to_their_size_in_memory_and_not_that_of_their_file(tmp_path: Path) -> None:
+    store = StoreOnDisk(tmp_path, copy_format="parquet")
+    minutes = [f"2024-01-02T{hour:02d}:{minute:02d}:00Z" for hour in range(10, 24) for minute in range(60)]
+    store.keep((day("AAPL", "2024-01-02"), [bar(time, 10.0) for time in minutes]))
+    store.refresh("AAPL", [Timeframe.MINUTE_1])
+    files = files_of(store)
+    size = 65 * len(minutes) * 2 // 8
+
+    assert parts_of(files, ExactBars(ALL), ["close"], size) is not None
+    assert parts_of(files, ExactBars(ALL), ["close"], size - 1) is None
+    assert parts_of(files, ExactBars(ALL), COLUMNS, 4 * size - 1) is None
+    assert size * 4 > 8 * Path(store.layout.copy(MonthPartition(Symbol("AAPL"), 2024, 1), "parquet")).stat().st_size
+
+
+def test_decoded_bars_that_are_not_wanted_make_room_for_others(tmp_path: Path) -> None:
+    files = files_of(made(tmp_path, "parquet"))
+    one_day = ExactBars(NeededBars(None, date(2024, 1, 31), date(2024, 2, 1)))
+
+    assert parts_of(files, one_day, ["close"], 65 * 2 * 9 // 8) is not None
+    assert parts_of(files, ExactBars(ALL), ["close"], 65 * 2 * 9 // 8) is None
+
+
+def files_of(store: StoreOnDisk) -> MinuteFiles:
+    layout = store.layout
+    return MinuteFiles.found(layout, layout.months(Symbol("AAPL")), StoredIdentity(layout), None, DayFileScans())
 
 
 def test_too_many_copies_are_not_mapped_for_an_answer_that_may_be_kept(tmp_path: Path) -> None:
-    layout = made(tmp_path, "arrow").layout
-    files = MinuteFiles.found(layout, layout.months(Symbol("AAPL")), StoredIdentity(layout), None, DayFileScans())
+    files = files_of(made(tmp_path, "arrow"))
 
     assert parts_of(files, ExactBars(ALL), ["close"], 1_000_000, most_mapped=len(files.copies)) is not None
     assert parts_of(files, ExactBars(ALL), ["close"], 1_000_000, most_mapped=len(files.copies) - 1) is None

@@ -118,7 +118,7 @@ def test_the_answer_is_that_of_duckdb(
 
     assert found.schema.equals(expected.schema, check_metadata=True)
     assert [*map(_rounded, found.to_pylist())] == [*map(_rounded, expected.to_pylist())]
-    assert query.answered == 1
+    assert query.answered == query.has_mapped_copies  # of Parquet copies DuckDB makes them as quickly
 
 
 def test_every_figure_without_a_name_has_that_of_duckdb(
@@ -132,7 +132,7 @@ def test_every_figure_without_a_name_has_that_of_duckdb(
 
     assert found.schema.equals(expected.schema, check_metadata=True)
     assert [*map(_rounded, found.to_pylist())] == [*map(_rounded, expected.to_pylist())]
-    assert query.answered == 1
+    assert query.answered == query.has_mapped_copies
 
 
 def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
