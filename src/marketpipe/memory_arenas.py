@@ -12,21 +12,29 @@ other program can be started with ``MALLOC_ARENA_MAX=1``.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Final
 
 M_ARENA_MAX: Final = -8
 """From <malloc.h> of glibc."""
 
 
-def share_one_arena() -> bool:
+def own_libraries() -> object:
+    """Return the C functions of this process, as attributes."""
+    import ctypes  # here: other systems do not need it
+
+    return ctypes.CDLL(None)
+
+
+def share_one_arena(functions: Callable[[], object] = own_libraries) -> bool:
     """Return whether the threads share it from now on; to be called before the first one starts.
 
     False, and nothing is changed, if the environment of the process has a number, or if the system has another C
-    library than glibc.
+    library than glibc: the one of Alpine has the name of glibc's version among those that Python knows, but no
+    ``mallopt``. ``functions`` returns an object that has the C functions.
     """
     is_chosen = "MALLOC_ARENA_MAX" in os.environ or "arena_max" in os.environ.get("GLIBC_TUNABLES", "")
     if is_chosen or "CS_GNU_LIBC_VERSION" not in getattr(os, "confstr_names", {}):
         return False
-    import ctypes  # here: other systems do not need it
-
-    return bool(ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1))
+    mallopt = getattr(functions(), "mallopt", None)
+    return mallopt is not None and bool(mallopt(M_ARENA_MAX, 1))

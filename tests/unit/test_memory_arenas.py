@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-import os
+import platform
 import sys
 from pathlib import Path
 
@@ -28,6 +28,11 @@ def arenas_of_threads():
     stream = ctypes.c_void_p(libc.fopen(b"arenas.xml", b"w"))
     libc.malloc_info(0, stream), libc.fclose(stream)
     return Path("arenas.xml").read_text().count("<heap nr=")
+"""
+WITHOUT_MALLOPT = """
+from marketpipe.memory_arenas import share_one_arena
+asked = []
+print(json.dumps([share_one_arena(lambda: asked.append("functions")), asked]))
 """
 ALONE = """
 from marketpipe.memory_arenas import share_one_arena
@@ -57,7 +62,7 @@ with ProcessPoolExecutor(1, context, start, (config, None, RawValue("b"))) as wo
     workers.submit(exec, COUNT_ARENAS + "Path('arenas').write_text(str(arenas_of_threads()))", {}).result()
 print(Path("arenas").read_text())
 """
-needs_glibc = pytest.mark.skipif("CS_GNU_LIBC_VERSION" not in os.confstr_names, reason="another C library")
+needs_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
 
 
 def printed(script: str, folder: Path, **variables: str) -> object:
@@ -70,6 +75,11 @@ def printed(script: str, folder: Path, **variables: str) -> object:
 @needs_glibc
 def test_threads_share_one_arena(tmp_path: Path) -> None:
     assert printed(ALONE, tmp_path) == [True, 1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems are recognized without their functions")
+def test_a_c_library_without_the_setting_is_left_as_it_is(tmp_path: Path) -> None:
+    assert printed(WITHOUT_MALLOPT, tmp_path) == [False, ["functions"]]
 
 
 @needs_glibc
