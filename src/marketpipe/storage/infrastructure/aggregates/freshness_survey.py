@@ -16,12 +16,9 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.domain.store_survey import CopyFiles, TimeframeFreshness
-from marketpipe.storage.infrastructure.aggregates.aggregate_files import (
-    YearFreshness,
-    aggregate_files,
-    years_between,
-)
+from marketpipe.storage.infrastructure.aggregates.aggregate_files import aggregate_files, years_between
 from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import AggregateFile
+from marketpipe.storage.infrastructure.aggregates.year_freshness import YearFreshness
 from marketpipe.storage.infrastructure.store_layout import COPY_FORMATS, StoreLayout, modified_ns
 
 FRESH, STALE, ABSENT, UNREADABLE = "fresh", "stale", "absent", "cannot be examined"

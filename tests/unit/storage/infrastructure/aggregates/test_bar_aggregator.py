@@ -17,8 +17,8 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.data_partition import MonthPartition
-from marketpipe.storage.infrastructure.aggregates.aggregate_files import DayFilesOfMonth
 from marketpipe.storage.infrastructure.aggregates.bar_aggregator import BarAggregator
+from marketpipe.storage.infrastructure.aggregates.month_files import DayFilesOfMonth
 from marketpipe.testing import bar, bar_table
 from tests.support.builders import CALENDAR, day
 from tests.support.examples import examples
