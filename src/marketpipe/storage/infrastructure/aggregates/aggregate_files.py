@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from contextlib import ExitStack, contextmanager
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 from attrs import field, frozen
@@ -30,6 +30,12 @@ from marketpipe.storage.infrastructure.store_layout import COPY_FORMATS, PARQUET
 
 if TYPE_CHECKING:
     from marketpipe.storage.infrastructure.aggregates.bar_aggregator import BarAggregator, Made
+
+
+PUBLISHED_TOGETHER_FILES: Final = 128
+PUBLISHED_TOGETHER_BYTES: Final = 8 << 20
+"""A refresh publishes the files of a symbol in parts of this size: more would wait in memory if the disk is slow, and
+be made again after a crash or if the disk is full."""
 
 
 @frozen
@@ -81,20 +87,24 @@ class AggregateFiles:
     def refresh(
         self, symbol: Symbol, timeframes: Sequence[Timeframe], first: TradingDate | None, last: TradingDate | None
     ) -> AggregationReport:
-        """Rebuild the files that no longer agree with their minutes. Raises ``StorageError``.
+        """Rebuild the files that no longer agree with their minutes, in parts. Raises ``StorageError``.
 
-        What a damaged day file does not concern is rebuilt before ``PartitionUnreadableError`` is raised for it.
+        What makes a month or a year fail does not keep the others from being rebuilt. ``PartitionUnreadableError`` is
+        raised if it was damage alone. If a file cannot be written, what was published before stays so.
         """
-        errors, total, made = dict[str, None](), AggregationReport(0, 0), list[AggregateFile]()
-        with self._files.group(AGGREGATES_TOGETHER) as group:
+        damage, others, total = dict[str, None](), dict[str, None](), AggregationReport(0, 0)
+        with self._published_by_parts() as add:
             for year, wanted in years_between(self._layout, symbol, first, last):
                 try:
-                    total += self._refresh_year(year, wanted, timeframes, errors, partial(_add_to, group, made))
-                except StorageError as error:  # it does not concern the other years
-                    errors[str(error)] = None
-        self._remove_other_forms(made)
-        if errors:
-            raise PartitionUnreadableError("; ".join(errors))
+                    total += self._refresh_year(year, wanted, timeframes, damage, add)
+                except PartitionUnreadableError as error:
+                    damage[str(error)] = None
+                except StorageError as error:
+                    others[str(error)] = None
+        if others:
+            raise StorageError("; ".join([*damage, *others]))
+        if damage:
+            raise PartitionUnreadableError("; ".join(damage))
         return total
 
     def made_of(self, stored: Stored, timeframes: Sequence[Timeframe]) -> list[MadeFile]:
@@ -123,6 +133,23 @@ class AggregateFiles:
                 _add_to(group, published, made)
         self._remove_other_forms(published)
         return published
+
+    @contextmanager
+    def _published_by_parts(self) -> Iterator[Callable[[MadeFile], None]]:
+        """Yield what adds a file. As many as are published together are so at once, the last ones at the end."""
+        added, waiting = list[AggregateFile](), list[int]()
+        with ExitStack() as at_the_end, self._files.group(AGGREGATES_TOGETHER) as group:
+            # After an error, too: a fresh copy is not made again, and would not be the reason to remove the other form.
+            at_the_end.callback(lambda: self._remove_other_forms(_published(added, group)))
+
+            def add(made: MadeFile) -> None:
+                _add_to(group, added, made)
+                waiting.append(len(made.content))
+                if len(waiting) == PUBLISHED_TOGETHER_FILES or sum(waiting) >= PUBLISHED_TOGETHER_BYTES:
+                    waiting.clear()
+                    group.publish()
+
+            yield add
 
     def _current(self, files: Sequence[MadeFile]) -> Iterator[MadeFile]:
         """Yield those of the files of one symbol's year that have the fingerprint of the minutes as they are now."""
@@ -205,6 +232,10 @@ class AggregateFiles:
 def _add_to(group: FileGroup, added: list[AggregateFile], made: MadeFile) -> None:
     group.add(Path(made.file.path), made.content, made.fingerprint)
     added.append(made.file)
+
+
+def _published(added: Iterable[AggregateFile], group: FileGroup) -> list[AggregateFile]:
+    return [file for file in added if Path(file.path) in group.modified_ns]
 
 
 def _readable(

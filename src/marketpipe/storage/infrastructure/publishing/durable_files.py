@@ -82,7 +82,8 @@ class DurableFiles:
 
     @contextmanager
     def group(self, together: int = TOGETHER_BYTES) -> Iterator[FileGroup]:
-        """Publish the files that are added, all of them at the end, or none of them if an error ends the block.
+        """Publish the files that are added, all of them at the end, or none of them if an error ends the block; but the
+        block may publish those that it has added so far. They are durable at the end, if no error ends it.
 
         So many bytes of files go ``together`` to a thread that writes and syncs them. Raises ``StorageError``; each
         file is then wholly the old one or wholly the new one.
