@@ -24,6 +24,8 @@ Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 MOST: Final = np.iinfo(np.int64).max
 LONGEST_BY_STEPS: Final = 8
+MOST_FILLED_UP: Final = 4
+"""The matrix of long runs has at most so many times as many places as there are bars."""
 
 
 @frozen(eq=False)
@@ -178,6 +180,8 @@ def _compensated_sums(values: Floats, known: Flags | None, starts: Int64s, lengt
     """
     values = values if known is None else np.where(known, values, 0.0)
     shortest, longest = int(lengths.min()), int(lengths.max())
+    if longest > LONGEST_BY_STEPS and len(lengths) * longest > MOST_FILLED_UP * values.shape[1]:
+        return _sums_of_uneven_runs(values, starts, lengths)
     if longest > LONGEST_BY_STEPS:
         return _sums_of_long_runs(values, lengths, longest)
     steps = values.reshape(len(values), -1, shortest) if shortest == longest else None
@@ -194,6 +198,21 @@ def _compensated_sums(values: Floats, known: Flags | None, starts: Int64s, lengt
             total[:, runs] = some
     total += lost
     return total
+
+
+def _sums_of_uneven_runs(values: Floats, starts: Int64s, lengths: Int64s) -> Floats:
+    """Return the same sums, those of runs of about the same length together: one day that has all its minutes among
+    thousands that have a few would make each of them a row of its length.
+    """
+    sums = np.empty((len(values), len(lengths)))
+    doublings = np.maximum(np.frexp(lengths - 1)[1], LONGEST_BY_STEPS.bit_length() - 1)
+    for each in np.unique(doublings):  # the longest of them is less than twice as long as the shortest, or by steps
+        runs = np.flatnonzero(doublings == each)
+        ends = np.cumsum(lengths[runs])
+        firsts = ends - lengths[runs]
+        columns = np.repeat(starts[runs] - firsts, lengths[runs]) + np.arange(ends[-1])
+        sums[:, runs] = _compensated_sums(values[:, columns], None, firsts, lengths[runs])
+    return sums
 
 
 def _sums_of_long_runs(values: Floats, lengths: Int64s, longest: int) -> Floats:
