@@ -205,7 +205,9 @@ class StorageError(MarketPipeError):
 
 
 class PartitionUnreadableError(StorageError):
-    """A file of bars is damaged."""
+    """A file of bars is damaged. ``problem`` is the message without its advice; empty if it has none."""
+
+    problem: str = ""
 
 
 class MonthUnreadableError(PartitionUnreadableError):
@@ -213,7 +215,6 @@ class MonthUnreadableError(PartitionUnreadableError):
     and advice."""
 
     path: str = ""
-    problem: str = ""
 
 
 class QueryError(StorageError):

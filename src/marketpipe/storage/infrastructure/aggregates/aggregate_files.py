@@ -26,6 +26,7 @@ from marketpipe.storage.infrastructure.aggregates.read_copies import encode_copy
 from marketpipe.storage.infrastructure.aggregates.year_freshness import StaleAggregate, YearFreshness
 from marketpipe.storage.infrastructure.parquet_files import ParquetWriter, read_bars
 from marketpipe.storage.infrastructure.publishing.durable_files import AGGREGATES_TOGETHER, DurableFiles, FileGroup
+from marketpipe.storage.infrastructure.repair_advice import advising
 from marketpipe.storage.infrastructure.store_layout import COPY_FORMATS, PARQUET, StoreLayout
 
 if TYPE_CHECKING:
@@ -198,7 +199,8 @@ class AggregateFiles:
     ) -> None:
         """Make all bars in one pass over the minutes, for the first month costs most of it."""
         timeframes = list(dict.fromkeys(item.file.timeframe for item in stale if not item.file.is_copy))
-        made = self._new_aggregator().aggregate(bars, timeframes) if timeframes else {}
+        with advising(lambda: self._identity):
+            made = self._new_aggregator().aggregate(bars, timeframes) if timeframes else {}
         for item in stale:
             content = self._copied(item, bars, minutes) if item.file.is_copy else self._encoded(item, made)
             add(MadeFile(item.file, content, item.fingerprint))

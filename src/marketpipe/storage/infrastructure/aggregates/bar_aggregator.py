@@ -25,7 +25,6 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingCalendar, TradingDate, TradingSession
 from marketpipe.shared_kernel.infrastructure.arrow_bars import TIMESTAMP
 from marketpipe.storage.domain.data_partition import MonthPartition
-from marketpipe.storage.domain.integrity import repaired_by
 from marketpipe.storage.infrastructure.aggregates.buckets import made_of
 from marketpipe.storage.infrastructure.official.daily_bars import days_of_periods, first_sessions, periods_sql
 from marketpipe.storage.infrastructure.parquet_files import Int64s, times_of
@@ -182,7 +181,7 @@ class BarAggregator:
             made = made_of(bars, hours.parts.auctioned(bars), timeframes)
         except OverflowError as error:
             span = f"{months[0].symbol} between {months[0]} and {months[-1]}"
-            raise PartitionUnreadableError(f"cannot aggregate {span}: {error}; {repaired_by(None)}") from error
+            raise PartitionUnreadableError(f"cannot aggregate {span}: {error}") from error
         cut = {timeframe: hours.cut(made[timeframe], timeframe) for timeframe in timeframes}
         return {month: {timeframe: cut[timeframe][at] for timeframe in timeframes} for at, month in enumerate(months)}
 

@@ -16,13 +16,12 @@ from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, VersionMark
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.data_partition import MonthPartition
-from marketpipe.storage.domain.integrity import repaired_by
 from marketpipe.storage.domain.storage_metadata import day_digests, sources_in
 from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import described, fingerprint_of, newest
 from marketpipe.storage.infrastructure.aggregates.read_copies import ReadCopy, Rows
-from marketpipe.storage.infrastructure.compacted.repair_advice import advising
 from marketpipe.storage.infrastructure.day_versions import file_mark
 from marketpipe.storage.infrastructure.parquet_files import bars_in, content_of, read_metadata, sha256
+from marketpipe.storage.infrastructure.repair_advice import advising
 from marketpipe.storage.infrastructure.store_layout import (
     GONE,
     DayFile,
@@ -105,12 +104,10 @@ class DayFilesOfMonth:
         """Scan the folder. Raises ``StorageError``."""
         with self._advising():
             found = scan_day_files(self.folder)
-        for name, size, _ in found:
-            if size < 0:
-                kind = "a broken link" if size == GONE else "not a file"
-                raise PartitionUnreadableError(
-                    f"{self.folder}/{name} is {kind}: remove it. {repaired_by(self.identity)}"
-                )
+            for name, size, _ in found:
+                if size < 0:
+                    kind = "a broken link" if size == GONE else "not a file"
+                    raise PartitionUnreadableError(f"{self.folder}/{name} is {kind}: remove it")
         return found
 
     @cached_property

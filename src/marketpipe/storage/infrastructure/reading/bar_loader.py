@@ -23,7 +23,6 @@ from marketpipe.storage.domain.storage_metadata import identity_in
 from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import Scanned
 from marketpipe.storage.infrastructure.aggregates.read_copies import OpenedCopies
 from marketpipe.storage.infrastructure.compacted.day_access import DayStatus, day_status
-from marketpipe.storage.infrastructure.compacted.repair_advice import advising
 from marketpipe.storage.infrastructure.day_versions import KnownMoments, VersionIndex, moment_of
 from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity, identity_of, refuse_others
 from marketpipe.storage.infrastructure.official.daily_bars import DAY_SCHEMA, days_of_periods, merged_days
@@ -45,6 +44,7 @@ from marketpipe.storage.infrastructure.reading.selected_bars import (
     selected,
 )
 from marketpipe.storage.infrastructure.reading.stored_minutes import BarRange, Hours, StoredMinutes, damaged, in_one
+from marketpipe.storage.infrastructure.repair_advice import advising
 from marketpipe.storage.infrastructure.store_layout import (
     StoreLayout,
     date_of,

@@ -21,7 +21,6 @@ from marketpipe.shared_kernel.domain.errors import QueryError, StorageError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.storage.domain.integrity import repaired_by
 from marketpipe.storage.infrastructure.aggregates.read_copies import OpenedCopies
-from marketpipe.storage.infrastructure.compacted.repair_advice import advising
 from marketpipe.storage.infrastructure.inventory.day_file_scans import DayFileScans
 from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
 from marketpipe.storage.infrastructure.reading.consistent_reading import read_consistently
@@ -34,6 +33,7 @@ from marketpipe.storage.infrastructure.reading.sandboxed_connections import Sand
 from marketpipe.storage.infrastructure.reading.selected_bars import Sessions
 from marketpipe.storage.infrastructure.reading.session_hours import SessionColumns, SessionNames
 from marketpipe.storage.infrastructure.reading.syntax_tree import Tree, parts_of, syntax_tree, without_explain
+from marketpipe.storage.infrastructure.repair_advice import advising
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
 Connection = duckdb.DuckDBPyConnection
@@ -108,7 +108,7 @@ class DuckDBQuery:
         """``plainly`` returns the answer without DuckDB, or None."""
         with self._translating():
             tree = answer_interruptibly(self._connections.open, lambda connection: syntax_tree(connection, sql))
-        needed = self._needed(tree)  # of what is missing in it, all
+        needed = needed_bars(tree, VIEWS)  # of what is missing in it, all
         views = self._views(sql, needed)
 
         def read() -> T:
@@ -135,9 +135,6 @@ class DuckDBQuery:
                 self._largest = answer_interruptibly(self._connections.open, _largest_answer)
         most = self._largest
         return views.answered(lambda files: plain_bars(files, selection, most, self._session_names))
-
-    def _needed(self, tree: Tree) -> Mapping[str, NeededBars]:
-        return needed_bars(tree, VIEWS)
 
     def _views(self, sql: str, needed: Mapping[str, NeededBars], *, copies: bool = True) -> QueryViews:
         calendar, kept = (self._sessions, self._closing_auction), (self._opened, self._scans)

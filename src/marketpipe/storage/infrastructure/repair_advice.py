@@ -22,14 +22,18 @@ from marketpipe.storage.infrastructure.compacted.day_access import month_unreada
 def advising(identity: Callable[[], DatasetIdentity | None]) -> Iterator[None]:
     """Let an error of a damaged file in this block name what repairs it in a store of this dataset.
 
-    ``identity`` returns the dataset, None if it is not known; it is asked only then.
+    ``identity`` returns the dataset, None if it is not known; it is asked only then. The advice of an error that has
+    passed such a block before is replaced.
     """
     try:
         yield
     except MonthUnreadableError as error:
         raise month_unreadable(error.path, error.problem, repair_of(_month_of(error.path), identity())) from error
     except PartitionUnreadableError as error:
-        raise PartitionUnreadableError(f"{str(error).rstrip('.')}. {repaired_by(identity())}") from error
+        problem = error.problem or str(error).rstrip(".")
+        advised = PartitionUnreadableError(f"{problem}. {repaired_by(identity())}")
+        advised.problem = problem
+        raise advised from error
 
 
 def _month_of(path: str) -> MonthPartition:
