@@ -60,12 +60,12 @@ def compact(
     """Make one file of the day files of each settled month: of one that ended more than a week ago, whose days are just
     as they were recorded. The bars, the versions and the locks stay as they are; other programs read each bar once.
 
-    ``start`` and ``end`` are trading dates, both inclusive: only months that lie between them are changed, and one of
-    which a part does is among those that are left. When bars of a month that is one file are stored, corrected or
-    withdrawn, its days are files again, until the next call. With ``undo`` the months get their day files back, with
-    the same bytes and times; of a damaged month file these are the days that can be read. With ``dry_run`` the report
-    is returned and nothing is changed. ``on_month`` is called before the first month and after each, with the number of
-    those that are done and of all. If it is killed, call it again to finish.
+    ``start`` and ``end`` are trading dates, both inclusive: only months that lie between them are changed. Months that
+    are only partly in this range are listed among those that are left as they are. When bars of a month that is one
+    file are stored, corrected or withdrawn, its days are files again, until the next call. With ``undo`` the months get
+    their day files back, with the same bytes and times; of a damaged month file these are the days that can be read.
+    With ``dry_run`` the report is returned and nothing is changed. ``on_month`` is called before the first month and
+    after each, with the number of those that are done and of all. If it is killed, call it again to finish.
 
     Raises ``ConfigurationError`` for symbols that the store does not know and for a file system that cannot exchange
     folders, and ``StoreBusyError`` while another process updates the store.
