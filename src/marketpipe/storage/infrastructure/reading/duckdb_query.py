@@ -23,11 +23,11 @@ from marketpipe.storage.domain.integrity import repaired_by
 from marketpipe.storage.infrastructure.aggregates.read_copies import OpenedCopies
 from marketpipe.storage.infrastructure.inventory.day_file_scans import DayFileScans
 from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
+from marketpipe.storage.infrastructure.reading.bars_query import bars_query
 from marketpipe.storage.infrastructure.reading.consistent_reading import read_consistently
+from marketpipe.storage.infrastructure.reading.copies_answer_bars import answered_bars
+from marketpipe.storage.infrastructure.reading.copies_answer_figures import figures_of, symbol_figures
 from marketpipe.storage.infrastructure.reading.needed_bars import NeededBars, needed_bars
-from marketpipe.storage.infrastructure.reading.plain_bars import plain_bars
-from marketpipe.storage.infrastructure.reading.plain_figures import figures_of, symbol_figures
-from marketpipe.storage.infrastructure.reading.plain_selection import plain_selection
 from marketpipe.storage.infrastructure.reading.query_views import QueryViews, allowed_folders, view_of
 from marketpipe.storage.infrastructure.reading.sandboxed_connections import SandboxedConnections
 from marketpipe.storage.infrastructure.reading.selected_bars import Sessions
@@ -128,13 +128,13 @@ class DuckDBQuery:
         """Return the answer if read copies have it without DuckDB; None if they do not."""
         if (figures := symbol_figures(sql, tree)) is not None:
             return views.answered(lambda files: figures_of(files, figures))
-        if (selection := plain_selection(sql, tree)) is None:
+        if (selection := bars_query(sql, tree)) is None:
             return None
         if self._largest is None:  # it is a setting of every connection
             with self._translating():
                 self._largest = answer_interruptibly(self._connections.open, _largest_answer)
         most = self._largest
-        return views.answered(lambda files: plain_bars(files, selection, most, self._session_names))
+        return views.answered(lambda files: answered_bars(files, selection, most, self._session_names))
 
     def _views(self, sql: str, needed: Mapping[str, NeededBars], *, copies: bool = True) -> QueryViews:
         calendar, kept = (self._sessions, self._closing_auction), (self._opened, self._scans)

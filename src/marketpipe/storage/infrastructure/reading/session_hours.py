@@ -20,9 +20,9 @@ from marketpipe.storage.infrastructure.reading.selected_bars import Sessions
 MICROS: Final = ("starts", "opens", "closes", "ends", "auction")
 SCHEMA: Final = pa.schema([("trading_date", pa.date32()), *((name, pa.int64()) for name in MICROS)])
 UNKNOWN: Final = "CAST(NULL AS VARCHAR)"
-MOST_KEPT: Final = 8
+MOST_COLUMNS: Final = 8
 NAMES: Final = pa.array(["early", "regular", "late", None], pa.string())
-PLACES: Final = np.array([3, 0, 1, 2], np.int8)
+NAME_AFTER_EACH: Final = np.array([3, 0, 1, 2], np.int8)
 """Among ``NAMES``: of a bar before extended trading starts, from then on, after the open, and after the close."""
 FOUR: Final = 240
 """Minutes from midnight to the first of extended trading."""
@@ -58,7 +58,7 @@ class SessionColumns:
         # The calendar returns the same objects each time. They are kept, so that no other one gets the identity of one.
         key = tuple(map(id, sessions))
         if (found := self._kept.get(key)) is None:
-            make_room(self._kept, MOST_KEPT)
+            make_room(self._kept, MOST_COLUMNS)
             found = self._kept[key] = sessions, session_column(sessions)
         return found[1]
 
@@ -113,7 +113,7 @@ class SessionNames:
         first, last = (TradingDate.of(Timestamp.from_epoch_micros(int(time))).day.year for time in times[[0, -1]])
         bounds = np.concatenate([self._bounds(year) for year in range(first, last + 1)])
         lengths = np.diff(np.searchsorted(times, bounds), prepend=0, append=len(times))
-        places = np.append(np.tile(PLACES, len(bounds) // len(PLACES)), PLACES[0])
+        places = np.append(np.tile(NAME_AFTER_EACH, len(bounds) // len(NAME_AFTER_EACH)), NAME_AFTER_EACH[0])
         return NAMES.take(pa.array(places.repeat(lengths)))
 
 

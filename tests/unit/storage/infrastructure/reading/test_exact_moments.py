@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import duckdb
 import pytest
 
-from marketpipe.storage.infrastructure.reading.plain_moments import Moments, moments_of
-from marketpipe.storage.infrastructure.reading.plain_selection import CONDITIONS
+from marketpipe.storage.infrastructure.reading.exact_moments import Moments, moments_of
+from marketpipe.storage.infrastructure.reading.select_syntax import CONDITIONS
 from marketpipe.storage.infrastructure.reading.syntax_tree import syntax_tree
 
 CONSTANTS = (

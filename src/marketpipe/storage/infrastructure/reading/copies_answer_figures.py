@@ -18,11 +18,11 @@ from attrs import frozen
 
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.infrastructure.reading.minute_files import MinuteFiles
+from marketpipe.storage.infrastructure.reading.month_parts import Part, parts_of_months
 from marketpipe.storage.infrastructure.reading.needed_bars import SYMBOL, TIMESTAMP, TRADING_DATE
-from marketpipe.storage.infrastructure.reading.plain_bars import Part, parts_of
-from marketpipe.storage.infrastructure.reading.plain_selection import (
+from marketpipe.storage.infrastructure.reading.select_syntax import (
     GROUP_BY_ALL,
-    PLACES,
+    IN_THE_TEXT,
     ExactBars,
     bars_of,
     column_of,
@@ -92,7 +92,7 @@ def _figure(expression: Tree) -> Figure | None:
     if column_of(expression) == SYMBOL:
         return Figure(SYMBOL, None, None)
     function, name = expression.get("function_name"), expression.get("alias")
-    if without(expression, "alias", "function_name", "qualified_name", "arguments", *PLACES) != FUNCTION:
+    if without(expression, "alias", "function_name", "qualified_name", "arguments", *IN_THE_TEXT) != FUNCTION:
         return None
     arguments = [column_of(each["expression"]) for each in expression["arguments"] if each["name"] == ""]
     is_known = expression["qualified_name"] == {"path": [function]} and len(arguments) == len(expression["arguments"])
@@ -114,14 +114,14 @@ def _written(column: str) -> str:
 
 
 def figures_of(files: MinuteFiles, wanted: SymbolFigures) -> pa.Table | None:
-    """Return the figures; None if DuckDB has to answer, as in ``plain_bars``, or if one of them is not finite.
+    """Return the figures; None if DuckDB has to answer, as in ``answered_bars``, or if one of them is not finite.
 
     Of copies in Parquet DuckDB makes them as quickly, without a column of bars in memory.
     """
     if not files.are_mapped:
         return None
     names = {figure.column for figure in wanted.figures if figure.column is not None}
-    if (parts := parts_of(files, wanted.bars, names, most_decoded=0)) is None:
+    if (parts := parts_of_months(files, wanted.bars, names, most_decoded=0)) is None:
         return None
     groups = [list(some) for _, some in groupby(parts, lambda part: part.symbol)]
     columns = {figure.name: [_value(figure, group) for group in groups] for figure in wanted.figures}

@@ -13,11 +13,11 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.storage.infrastructure.reading.plain_figures import Figure, symbol_figures
+from marketpipe.storage.infrastructure.reading.copies_answer_figures import Figure, symbol_figures
 from marketpipe.storage.infrastructure.reading.syntax_tree import syntax_tree
 from marketpipe.testing import bar
+from tests.support.answered_queries import SYMBOLS, AnsweredQuery, QueryOfDuckDBAlone, made, queries_of
 from tests.support.builders import day
-from tests.support.plain_queries import SYMBOLS, AnsweredQuery, QueryOfDuckDBAlone, made, queries_of
 from tests.support.store_on_disk import StoreOnDisk
 
 

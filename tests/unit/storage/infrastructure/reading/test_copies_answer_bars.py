@@ -19,14 +19,24 @@ from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.infrastructure.aggregates.read_copies import ReadCopy, encode_copy
 from marketpipe.storage.infrastructure.inventory.day_file_scans import DayFileScans
 from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
+from marketpipe.storage.infrastructure.reading.bars_query import BarsQuery
+from marketpipe.storage.infrastructure.reading.copies_answer_bars import answered_bars
 from marketpipe.storage.infrastructure.reading.minute_files import MinuteFiles
+from marketpipe.storage.infrastructure.reading.month_parts import parts_of_months
 from marketpipe.storage.infrastructure.reading.needed_bars import ALL, NeededBars
-from marketpipe.storage.infrastructure.reading.plain_bars import parts_of, plain_bars
-from marketpipe.storage.infrastructure.reading.plain_selection import ExactBars, PlainSelection
+from marketpipe.storage.infrastructure.reading.select_syntax import ExactBars
 from marketpipe.storage.infrastructure.reading.session_hours import SessionNames
 from marketpipe.testing import bar
+from tests.support.answered_queries import (
+    DATES,
+    SYMBOLS,
+    AnsweredQuery,
+    QueryOfDuckDBAlone,
+    answering,
+    made,
+    queries_of,
+)
 from tests.support.builders import CALENDAR, day
-from tests.support.plain_queries import DATES, SYMBOLS, AnsweredQuery, QueryOfDuckDBAlone, answering, made, queries_of
 from tests.support.store_on_disk import StoreOnDisk
 
 COLUMNS = (
@@ -210,22 +220,22 @@ def test_an_answer_that_is_too_large_is_left_to_duckdb_before_it_is_made(
     tmp_path: Path, form: str, column: str
 ) -> None:
     files = files_of(made(tmp_path, form))
-    wanted, sessions = PlainSelection((column,), ExactBars(ALL)), SessionNames(CALENDAR.reaching)
-    found = plain_bars(files, wanted, 1_000_000, sessions)
+    wanted, sessions = BarsQuery((column,), ExactBars(ALL)), SessionNames(CALENDAR.reaching)
+    found = answered_bars(files, wanted, 1_000_000, sessions)
 
     assert found is not None
-    assert plain_bars(files, wanted, found.nbytes - 1, SessionNames(no_sessions)) is None
+    assert answered_bars(files, wanted, found.nbytes - 1, SessionNames(no_sessions)) is None
 
 
 @FORMS
 def test_an_answer_that_fits_is_made_however_large_its_copies_are(tmp_path: Path, form: str) -> None:
     files, sessions = files_of(made(tmp_path, form)), SessionNames(CALENDAR.reaching)
 
-    wanted = PlainSelection(("timestamp", "close", "symbol", "trading_date", "session"), ExactBars(ALL))
-    found = plain_bars(files, wanted, 1_000_000, sessions)
+    wanted = BarsQuery(("timestamp", "close", "symbol", "trading_date", "session"), ExactBars(ALL))
+    found = answered_bars(files, wanted, 1_000_000, sessions)
 
     assert found is not None
-    assert plain_bars(files, wanted, int(found.nbytes * 1.2), sessions) is not None
+    assert answered_bars(files, wanted, int(found.nbytes * 1.2), sessions) is not None
 
 
 def test_bars_are_decoded_up_to_their_size_in_memory_and_not_that_of_their_file(tmp_path: Path) -> None:
@@ -236,9 +246,9 @@ def test_bars_are_decoded_up_to_their_size_in_memory_and_not_that_of_their_file(
     files = files_of(store)
     size = 65 * len(minutes) * 2 // 8
 
-    assert parts_of(files, ExactBars(ALL), ["close"], size) is not None
-    assert parts_of(files, ExactBars(ALL), ["close"], size - 1) is None
-    assert parts_of(files, ExactBars(ALL), COLUMNS, 4 * size - 1) is None
+    assert parts_of_months(files, ExactBars(ALL), ["close"], size) is not None
+    assert parts_of_months(files, ExactBars(ALL), ["close"], size - 1) is None
+    assert parts_of_months(files, ExactBars(ALL), COLUMNS, 4 * size - 1) is None
     assert size * 4 > 8 * Path(store.layout.copy(MonthPartition(Symbol("AAPL"), 2024, 1), "parquet")).stat().st_size
 
 
@@ -246,8 +256,8 @@ def test_decoded_bars_that_are_not_wanted_make_room_for_others(tmp_path: Path) -
     files = files_of(made(tmp_path, "parquet"))
     one_day = ExactBars(NeededBars(None, date(2024, 1, 31), date(2024, 2, 1)))
 
-    assert parts_of(files, one_day, ["close"], 65 * 2 * 9 // 8) is not None
-    assert parts_of(files, ExactBars(ALL), ["close"], 65 * 2 * 9 // 8) is None
+    assert parts_of_months(files, one_day, ["close"], 65 * 2 * 9 // 8) is not None
+    assert parts_of_months(files, ExactBars(ALL), ["close"], 65 * 2 * 9 // 8) is None
 
 
 def files_of(store: StoreOnDisk) -> MinuteFiles:
@@ -258,5 +268,5 @@ def files_of(store: StoreOnDisk) -> MinuteFiles:
 def test_too_many_copies_are_not_mapped_for_an_answer_that_may_be_kept(tmp_path: Path) -> None:
     files = files_of(made(tmp_path, "arrow"))
 
-    assert parts_of(files, ExactBars(ALL), ["close"], 1_000_000, most_mapped=len(files.copies)) is not None
-    assert parts_of(files, ExactBars(ALL), ["close"], 1_000_000, most_mapped=len(files.copies) - 1) is None
+    assert parts_of_months(files, ExactBars(ALL), ["close"], 1_000_000, most_mapped=len(files.copies)) is not None
+    assert parts_of_months(files, ExactBars(ALL), ["close"], 1_000_000, most_mapped=len(files.copies) - 1) is None

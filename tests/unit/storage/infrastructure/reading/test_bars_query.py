@@ -7,22 +7,17 @@ from datetime import date
 import duckdb
 import pytest
 
+from marketpipe.storage.infrastructure.reading.bars_query import BarsQuery, Rows, bars_query
 from marketpipe.storage.infrastructure.reading.needed_bars import ALL, NeededBars
-from marketpipe.storage.infrastructure.reading.plain_selection import (
-    COLUMNS,
-    ExactBars,
-    PlainSelection,
-    Rows,
-    plain_selection,
-)
+from marketpipe.storage.infrastructure.reading.select_syntax import COLUMNS, ExactBars
 from marketpipe.storage.infrastructure.reading.syntax_tree import syntax_tree
 
 MAY = {"first": date(2024, 5, 2), "last": date(2024, 5, 3)}
 
 
-def found(sql: str) -> PlainSelection | None:
+def found(sql: str) -> BarsQuery | None:
     with duckdb.connect() as connection:
-        return plain_selection(sql, syntax_tree(connection, sql))
+        return bars_query(sql, syntax_tree(connection, sql))
 
 
 @pytest.mark.parametrize(
@@ -40,7 +35,7 @@ def found(sql: str) -> PlainSelection | None:
     ],
 )
 def test_conditions_on_symbols_and_dates_are_plain(condition: str, bars: NeededBars) -> None:
-    expected = PlainSelection(("symbol", "close"), ExactBars(bars))
+    expected = BarsQuery(("symbol", "close"), ExactBars(bars))
     assert found(f"SELECT symbol, close FROM bars {condition} ORDER BY symbol, timestamp") == expected
 
 
@@ -48,20 +43,20 @@ def test_conditions_on_symbols_and_dates_are_plain(condition: str, bars: NeededB
     "order", ["", "ORDER BY symbol", "ORDER BY symbol ASC, trading_date, timestamp", "ORDER BY symbol, trading_date"]
 )
 def test_bars_may_be_ordered_as_they_are_kept(order: str) -> None:
-    assert found(f"SELECT close, trading_date FROM bars {order}") == PlainSelection(
+    assert found(f"SELECT close, trading_date FROM bars {order}") == BarsQuery(
         ("close", "trading_date"), ExactBars(ALL)
     )
 
 
 def test_all_columns_may_be_selected_by_an_asterisk() -> None:
-    assert found("SELECT * FROM bars") == PlainSelection(COLUMNS, ExactBars(ALL))
+    assert found("SELECT * FROM bars") == BarsQuery(COLUMNS, ExactBars(ALL))
 
 
 @pytest.mark.parametrize(
     ("limit", "rows"), [("LIMIT 3", Rows(0, 3)), ("LIMIT 3 OFFSET 4", Rows(4, 3)), ("OFFSET 4", Rows(4))]
 )
 def test_rows_of_one_order_may_be_limited(limit: str, rows: Rows) -> None:
-    expected = PlainSelection(("close",), ExactBars(ALL), rows)
+    expected = BarsQuery(("close",), ExactBars(ALL), rows)
     assert found(f"SELECT close FROM bars ORDER BY symbol, timestamp {limit}") == expected
 
 
