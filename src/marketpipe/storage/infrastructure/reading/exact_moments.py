@@ -8,13 +8,13 @@ from typing import Final
 
 from attrs import frozen
 
-from marketpipe.storage.infrastructure.reading.needed_bars import MIRRORED, TIMESTAMP, Conditions, text_of, type_of
+from marketpipe.storage.infrastructure.reading.needed_bars import MIRRORED, TIMESTAMP, Conditions, dated_text
 from marketpipe.storage.infrastructure.reading.syntax_tree import Tree
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 BEFORE, AFTER = -(2**63), 2**63 - 1
 """All moments, in microseconds."""
-MOMENT: Final = re.compile(
+EXACT_MOMENT: Final = re.compile(
     r"\d{4}-\d\d-\d\d(?P<time>[ T]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?P<zone>Z|[+-]\d\d(?::\d\d)?)?)?", re.ASCII
 )
 REFUSED: Final = {
@@ -74,11 +74,9 @@ def _compared(kind: str, moment: int) -> Moments:
 
 def _moment(expression: Tree) -> int | None:
     """Return a constant moment; None if it is anything else, or a text of which DuckDB would leave a part out."""
-    kind = ""
-    if expression.get("type") == "OPERATOR_CAST" and not expression["try_cast"]:
-        kind, expression = type_of(expression), expression["child"]
-    match = MOMENT.fullmatch(text_of(expression) or "")
-    if match is None or kind not in REFUSED or (REFUSED[kind] and match[str(REFUSED[kind])]):
+    kind, text = dated_text(expression)
+    match = EXACT_MOMENT.fullmatch(text)
+    if match is None or (REFUSED[kind] and match[str(REFUSED[kind])]):
         return None
     try:
         found = datetime.fromisoformat(match[0])

@@ -224,11 +224,17 @@ def text_of(expression: Tree) -> str | None:
     return str(literal["text"]) if is_text and isinstance(literal, dict) else None
 
 
+def dated_text(expression: Tree) -> tuple[str, str]:
+    """Return the type and the text of a constant date or moment, no type for a mere text; no text for anything else."""
+    if expression.get("type") != "OPERATOR_CAST":
+        return "", text_of(expression) or ""
+    kind, is_cast = type_of(expression), not expression.get("try_cast")
+    return kind, (text_of(expression.get("child", {})) or "") if is_cast and kind in DATED else ""
+
+
 def _day(expression: Tree) -> date | None:
     """Return the date in a constant date or moment; None if it is no such constant."""
-    if expression.get("type") == "OPERATOR_CAST" and not expression.get("try_cast") and type_of(expression) in DATED:
-        expression = expression.get("child", {})
-    match = MOMENT.fullmatch(text_of(expression) or "")
+    match = MOMENT.fullmatch(dated_text(expression)[1])
     try:
         return None if match is None else date.fromisoformat(match[1])
     except ValueError:  # DuckDB will refuse it
@@ -237,19 +243,12 @@ def _day(expression: Tree) -> date | None:
 
 def _is_date(expression: Tree) -> bool:
     """Return whether a constant that a date is compared with is a date too: a text then becomes one."""
-    is_cast = expression.get("type") == "OPERATOR_CAST"
-    return (not is_cast or type_of(expression) == "date") and DAY.fullmatch(
-        text_of(_uncast(expression)) or ""
-    ) is not None
+    kind, text = dated_text(expression)
+    return kind in ("", "date") and DAY.fullmatch(text) is not None
 
 
 def _is_valid_date(expression: Tree) -> bool:
     return _is_date(expression) and _day(expression) is not None
-
-
-def _uncast(expression: Tree) -> Tree:
-    inner: Tree = expression.get("child", expression)
-    return inner
 
 
 def type_of(cast: Tree) -> str:
