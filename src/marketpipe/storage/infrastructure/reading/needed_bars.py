@@ -252,10 +252,10 @@ def _is_valid_date(expression: Tree) -> bool:
 
 
 def type_of(cast: Tree) -> str:
-    """Return the name of a type; empty for one with parameters or in a schema: DuckDB may refuse it."""
+    """Return the name of a type; "?" for one with parameters or in a schema: DuckDB may refuse it."""
     of_type = cast.get("type_expr", {})
     name, path = str(of_type.get("type_name", "")), of_type.get("qualified_name", {}).get("path")
-    return name.lower() if path == [name] and not of_type.get("children") else ""
+    return name.lower() if path == [name] and not of_type.get("children") else "?"
 
 
 def _moved(day: date, days: int) -> date:
