@@ -180,8 +180,12 @@ class BarAggregator:
         try:
             made = made_of(bars, hours.parts.auctioned(bars), timeframes)
         except OverflowError as error:
-            span = f"{months[0].symbol} between {months[0]} and {months[-1]}"
-            raise PartitionUnreadableError(f"cannot aggregate {span}: {error}") from error
+            if len(months) == 1:
+                raise PartitionUnreadableError(f"cannot aggregate {months[0].symbol} {months[0]}: {error}") from error
+            # what is too much for all together may be none of theirs
+            return {
+                month: made for each in months for month, made in self._aggregate([each], minutes, timeframes).items()
+            }
         cut = {timeframe: hours.cut(made[timeframe], timeframe) for timeframe in timeframes}
         return {month: {timeframe: cut[timeframe][at] for timeframe in timeframes} for at, month in enumerate(months)}
 

@@ -229,3 +229,11 @@ def test_months_that_are_aggregated_together_have_the_bars_of_each_alone(
 
     for month, table in tables.items():
         assert together[month] == aggregator.aggregate({month: table}, AGGREGATED)[month]
+
+
+def test_trade_counts_that_are_too_large_only_for_all_months_together_are_no_error() -> None:
+    tables = {month: bar_table([bar(f"{month}-05T15:00:00Z", trade_count=2**62)]) for month in (JANUARY, FEBRUARY)}
+
+    made = BarAggregator(CALENDAR, 0).aggregate(tables, AGGREGATED)
+
+    assert [made[month][AGGREGATED[0]]["trade_count"].to_pylist() for month in tables] == [[2**62]] * 2
