@@ -26,7 +26,8 @@ from marketpipe.shared_kernel.domain.trading_date import DaysOfYear, TradedMinut
 from marketpipe.shared_kernel.events import StoredOfficialYear
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.storage_metadata import StorageMetadata
-from marketpipe.storage.infrastructure.aggregates.aggregate_files import YearFreshness, aggregate_files, years_between
+from marketpipe.storage.infrastructure.aggregates.aggregate_files import aggregate_files, years_between
+from marketpipe.storage.infrastructure.aggregates.year_freshness import YearFreshness
 from marketpipe.storage.infrastructure.day_versions import file_mark
 from marketpipe.storage.infrastructure.parquet_files import ParquetWriter, sha256
 from marketpipe.storage.infrastructure.store_layout import StoreLayout

@@ -3,8 +3,9 @@
     python benchmarks/memory.py [--millions 1 4 16] [--workers 4] [--executor threads] [--kept none] [--folder DIR]
 
 ``--kept`` parquet or arrow: also with four timeframes of aggregates, and read copies of this form. It runs the real
-command line and samples it from outside, five times a second: the proportional set size (PSS, from
-/proc/PID/smaps_rollup) of all its processes together, in which shared memory counts once.
+command line and samples it from outside, several times a second: what all its processes together have in memory, of
+which what they share counts once (from /proc/PID/smaps). Libraries that other programs have loaded as well count in
+full, so that the figure does not depend on what else runs.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -28,7 +31,13 @@ from benchmarks.pipelines import FIRST, last_date, numbered_symbols
 BARS_A_DAY, SESSIONS = 390, 250
 FOUR = "[5m, 15m, 1h, 1d]"
 KEYS = {"ALPACA_KEY": "memory", "ALPACA_SECRET": "memory"}
-PSS = re.compile(r"^Pss:\s+(\d+) kB", re.MULTILINE)
+OWN = re.compile(r"^Pss_Anon:\s+(\d+) kB", re.MULTILINE)
+"""Memory that is of no file: it is shared with forks alone, which are processes of the command."""
+MAPPED = re.compile(
+    r"^[0-9a-f]+-[0-9a-f]+ \S+ ([0-9a-f]+ \S+ [1-9]\d*) .*?^Rss:\s+(\d+) kB.*?^Anonymous:\s+(\d+) kB",
+    re.MULTILINE | re.DOTALL,
+)
+"""A part of a file that is mapped: its position, device and inode, its kB in memory, and those that were changed."""
 
 
 def main() -> None:
@@ -67,7 +76,7 @@ def _run_and_sample(folder: Path) -> tuple[int, float]:
     with open(log, "w") as output:
         process = subprocess.Popen(command, cwd=folder, env={**os.environ, **KEYS}, stdout=output, stderr=output)
         while process.poll() is None:
-            peak = max(peak, sum(map(_pss, [process.pid, *_descendants(process.pid)])))
+            peak = max(peak, _resident([process.pid, *_descendants(process.pid)]))
             time.sleep(0.2)
     if process.returncode:
         raise SystemExit(log.read_text()[-2000:])
@@ -80,12 +89,15 @@ def _descendants(pid: int) -> list[int]:
     return [*children, *(grandchild for child in children for grandchild in _descendants(child))]
 
 
-def _pss(pid: int) -> int:
-    try:
-        found = PSS.search(Path(f"/proc/{pid}/smaps_rollup").read_text())
-    except (FileNotFoundError, ProcessLookupError):  # the process has just ended
-        return 0
-    return int(found[1]) if found else 0
+def _resident(pids: Sequence[int]) -> int:
+    own, files = 0, dict[str, int]()
+    for pid in pids:
+        with suppress(FileNotFoundError, ProcessLookupError):  # the process has just ended
+            found = OWN.search(Path(f"/proc/{pid}/smaps_rollup").read_text())
+            own += int(found[1]) if found else 0
+            for part, kb, changed_kb in MAPPED.findall(Path(f"/proc/{pid}/smaps").read_text()):
+                files[part] = max(files.get(part, 0), int(kb) - int(changed_kb))
+    return own + sum(files.values())
 
 
 if __name__ == "__main__":

@@ -60,12 +60,12 @@ def compact(
     """Make one file of the day files of each settled month: of one that ended more than a week ago, whose days are just
     as they were recorded. The bars, the versions and the locks stay as they are; other programs read each bar once.
 
-    ``start`` and ``end`` are trading dates, both inclusive: only months that lie between them are compacted. When bars
-    of such a month are stored, corrected or withdrawn, its days are files again, until the next call. With ``undo``
-    every month that overlaps the range gets its day files back, with the same bytes and times; of a damaged month file
-    these are the days that can be read. With ``dry_run`` the report is returned and nothing is changed. ``on_month`` is
-    called before the first month and after each, with the number of those that are done and of all. If it is killed,
-    call it again to finish.
+    ``start`` and ``end`` are trading dates, both inclusive: only months that lie between them are changed. Months that
+    are only partly in this range are listed among those that are left as they are. When bars of a month that is one
+    file are stored, corrected or withdrawn, its days are files again, until the next call. With ``undo`` the months get
+    their day files back, with the same bytes and times; of a damaged month file these are the days that can be read.
+    With ``dry_run`` the report is returned and nothing is changed. ``on_month`` is called before the first month and
+    after each, with the number of those that are done and of all. If it is killed, call it again to finish.
 
     Raises ``ConfigurationError`` for symbols that the store does not know and for a file system that cannot exchange
     folders, and ``StoreBusyError`` while another process updates the store.
@@ -128,10 +128,12 @@ class _Work:
 
     def expanded(self, months: Months) -> Iterator[CompactedMonth]:
         """No lease is needed: all that writes to a month that is one file expands it first, under the same lock."""
-        from marketpipe.storage.domain.compaction import Condition
+        from marketpipe.storage.domain.compaction import Condition, reason_to_leave_part
         from marketpipe.storage.domain.integrity import brought_again_by
 
-        for done in self._compactor.expand(self._counted(months), dry_run=self._dry_run):
+        reasons = ((month, reason_to_leave_part(month, self._first, self._last)) for month in months)
+        left = {month: reason for month, reason in reasons if reason is not None}
+        for done in self._compactor.expand(self._counted(months), left, dry_run=self._dry_run):
             advice = f"{done.reason}: {brought_again_by(done.month, self._identity)} brings lost bars again"
             is_of_lost = done.condition is Condition.CHANGED and done.reason is not None
             yield evolve(done, reason=advice) if is_of_lost else done

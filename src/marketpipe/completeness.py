@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal, cast, get_args
 
 from attrs import evolve
 
+from marketpipe.config import StoreConfig
 from marketpipe.ingestion.domain.coverage.verdict import Finding, Gap, Suspicion, Verdict
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
 from marketpipe.integration.domain.table_import import ONLY_FILES_BRING_MORE
@@ -177,7 +178,7 @@ def _report(parts: Parts, scope: IngestionScope, complete: Complete, found: Sequ
     if not gaps:
         return
     imported = composition.holds_imported_bars(composition.known_state(parts))
-    advice = _advice(found, late, imported=imported, root=parts.config.root)
+    advice = _advice(found, late, imported=imported, root=_place(parts.config))
     message = f"{_described(parts, scope, gaps)}\n{'; '.join(advice)}"
     if complete == REQUIRE:
         raise IncompleteError(message, gaps)
@@ -231,6 +232,12 @@ def _described(parts: Parts, scope: IngestionScope, gaps: Sequence[Gap]) -> str:
         f"{count_of(days, 'symbol-day')}"
     )
     return "\n  ".join([head, *map(str, gaps[:SHOWN]), *more])
+
+
+def _place(config: StoreConfig) -> Path:
+    """Return the --root of a command that is to work on this store; that of commands here if none would find it."""
+    is_usual = config.root == Path() and config.read_from is None and config.output_path.name == "data"
+    return config.output_path.parent if is_usual else config.root
 
 
 def _advice(found: Sequence[Gap], late: Sequence[Gap], *, imported: bool, root: Path) -> Iterator[str]:

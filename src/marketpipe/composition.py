@@ -406,7 +406,7 @@ def day_file_scans(parts: Parts) -> DayFileScans:
 def stored_bars(parts: Parts) -> ParquetStoredBars:
     from marketpipe.storage.infrastructure.reading.bar_loader import ParquetStoredBars
 
-    return ParquetStoredBars(layout(parts))
+    return ParquetStoredBars(layout(parts), stored_identity(parts))
 
 
 @once

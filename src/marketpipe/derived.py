@@ -149,6 +149,7 @@ def loader(parts: Parts) -> BarLoader:
         lambda: aggregator(parts),
         lambda first, last: composition.calendar(parts).reaching(first, last),
         opened_copies(parts),
+        composition.stored_identity(parts),
     )
 
 
@@ -216,6 +217,7 @@ def query(parts: Parts) -> DuckDBQuery:
         lambda: composition.closing_auction(parts),
         opened=opened_copies(parts),
         scans=composition.day_file_scans(parts),
+        identity=composition.stored_identity(parts),
     )
     return parts.closing(made)
 

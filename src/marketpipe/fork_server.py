@@ -16,6 +16,8 @@ import signal
 import sys
 from collections.abc import Callable
 
+from marketpipe.memory_arenas import share_one_arena
+
 SECONDS_BETWEEN_CHECKS = 0.2
 PR_SET_PDEATHSIG = 1
 """From <linux/prctl.h>: the signal that the kernel sends to a process when its parent dies."""
@@ -49,4 +51,5 @@ if any("multiprocessing.forkserver" in argument for argument in sys.orig_argv): 
     for number in (signal.SIGHUP, signal.SIGINT):  # a closed terminal and Ctrl-C reach every process
         signal.signal(number, signal.SIG_IGN)  # only the parent acts on them; workers inherit this
     watch(os.getppid())
+    share_one_arena()  # pyarrow starts a thread when it is imported; what is set here, workers inherit
     os.register_at_fork(after_in_child=end_with(os.getpid()))  # a timer is not inherited: no worker is interrupted

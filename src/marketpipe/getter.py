@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Mapping
 from datetime import tzinfo
 from pathlib import Path
@@ -158,6 +159,6 @@ def _usual_provider(environment: Mapping[str, str], root: Path, has_keys: bool) 
         problem = f"of the keys for Alpaca {name} is set and {other} is not: set {other} as well,"
     raise ConfigurationError(
         f"provider: none is named, and {problem} in the environment or in {root / '.env'}. Or give "
-        "provider='synthetic', for made-up bars without keys; or write a configuration: marketpipe init "
-        f"{root / USUAL_FILE}"
+        "provider='synthetic', for made-up bars without keys; or write a configuration: "
+        f"'marketpipe init {shlex.quote(str(root / USUAL_FILE))}'"
     )

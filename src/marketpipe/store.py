@@ -50,7 +50,7 @@ from marketpipe.shared_kernel.events import Event
 from marketpipe.shared_kernel.infrastructure.machine.machine import HERE, Machine
 from marketpipe.storage.application.aggregate_refresher import STOPPED
 from marketpipe.storage.domain.dataset_lock import DatasetLock
-from marketpipe.storage.domain.integrity import REPAIRED_BY, IntegrityReport
+from marketpipe.storage.domain.integrity import IntegrityReport, repaired_by
 from marketpipe.storage.domain.storage_metadata import AggregationReport
 
 from . import (
@@ -410,7 +410,7 @@ class Store:
         if not timeframes:
             return AggregationReport(0, 0)
         if (identity := stored.read()) is None:
-            unreadable = f"{self._config.output_path}: no file of bars can be read; {REPAIRED_BY}"
+            unreadable = f"{self._config.output_path}: no file of bars can be read; {repaired_by(None)}"
             return AggregationReport(0, 0, (unreadable,) if any(composition.layout(parts).any_day_files()) else ())
         stored.check(identity)
         if parts.is_stopped:  # without a wait for the lock, which another process may have

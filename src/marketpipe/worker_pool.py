@@ -24,6 +24,7 @@ from attrs import define, evolve, field, frozen
 
 from marketpipe.composition import subscribe_ring
 from marketpipe.config import Credentials, PipelineConfig
+from marketpipe.memory_arenas import share_one_arena
 from marketpipe.parts import Parts
 from marketpipe.provider_registry import is_registered
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
@@ -49,7 +50,7 @@ from marketpipe.unneeded_imports import keep_out_unneeded_imports
 from . import derived
 
 ARROW_POOL: Final = "ARROW_DEFAULT_MEMORY_POOL"
-"""The variable that chooses the allocator of Arrow. Its own keeps 20 MB more in each worker, and is no faster."""
+"""The variable that chooses the allocator of Arrow. With its own, four workers took a fifth more memory."""
 SECONDS_BETWEEN_CHECKS: Final = 0.1
 """How often a worker looks whether it is asked to stop. That its parent died it sees at once."""
 NO_BARS: Final = ArrowBars(pa.Table.from_batches([], BAR_SCHEMA), ())
@@ -223,6 +224,7 @@ def start(config: PipelineConfig, keys: tuple[str, str] | None, stopping: Any) -
     for name in ("SIGINT", "SIGHUP"):  # Windows has no SIGHUP
         if (number := getattr(signal, name, None)) is not None:
             signal.signal(number, signal.SIG_IGN)
+    share_one_arena()
     if ARROW_POOL not in os.environ:
         pa.set_memory_pool(pa.system_memory_pool())
     clock = SystemClock()

@@ -23,7 +23,10 @@ READS_THE_CLOCK: Final = frozenset(
     }
 )
 SETS_UP_THE_PROCESS: Final = frozenset(
-    {"logging.basicConfig", "logging.config", "logging.captureWarnings", "signal.signal", "locale.setlocale"}
+    {
+        *("logging.basicConfig", "logging.config", "logging.captureWarnings", "signal.signal", "locale.setlocale"),
+        "marketpipe.memory_arenas.share_one_arena",
+    }
 )
 OWN_PROCESSES: Final = ("__main__.py", "terminal/process.py", "worker_pool.py", "fork_server.py")
 """That of a command, of a worker, and of what workers are forked from."""
@@ -34,7 +37,7 @@ PUT_INTO_SQL: Final = frozenset(
     {
         # DuckDB binds no value in CREATE VIEW and SET: names of views, SQL of this package, paths with doubled quotes
         ("storage/infrastructure/reading/duckdb_query.py", "name"),
-        ("storage/infrastructure/reading/locked_connections.py", "allowed"),
+        ("storage/infrastructure/reading/sandboxed_connections.py", "allowed"),
         *(
             ("storage/infrastructure/reading/query_views.py", name)
             for name in ("name", "table", "session", "bars", "official", "made", "source", "sql")
@@ -101,6 +104,7 @@ STAYS_REAL: Final[Mapping[str, str]] = {
     "integration/infrastructure/alpaca/fast_pages.py": r"threading\.Lock",
     "integration/infrastructure/rate_limiter.py": r"threading\.Lock",
     "storage/infrastructure/aggregates/bar_aggregator.py": r"threading\.Lock",
+    "storage/infrastructure/reading/month_parts.py": r"threading\.Lock",
     # a bound in real seconds for a real network
     "integration/infrastructure/http_exchange.py": r"time\.monotonic",
     # data of the package itself
@@ -114,7 +118,7 @@ STAYS_REAL: Final[Mapping[str, str]] = {
     # queries: DuckDB opens files by itself
     "storage/infrastructure/reading/consistent_reading.py": r"os\.scandir",
     "storage/infrastructure/reading/duckdb_query.py": r"concurrent\.futures\.\w+|threading\.\w+|resolve",
-    "storage/infrastructure/reading/locked_connections.py": r"(os|secrets|shutil|tempfile|threading|time)\.[\w.]+",
+    "storage/infrastructure/reading/sandboxed_connections.py": r"(os|secrets|shutil|tempfile|threading|time)\.[\w.]+",
     "storage/infrastructure/reading/minute_files.py": r"os\.stat",
     "storage/infrastructure/reading/minute_sources.py": r"resolve",
     "storage/infrastructure/reading/needed_files.py": r"glob|os\.listdir|resolve",

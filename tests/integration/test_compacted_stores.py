@@ -235,6 +235,10 @@ def test_only_months_that_are_settled_and_in_the_range_become_one_file(tmp_path:
             ("2024-02", "it ends on 2024-02-29, and is settled a week later: providers still complete and correct it")
         }
         assert report.ok
+        for first, last in (("2024-01-02", "2024-01-31"), ("2024-01-01", "2024-01-30")):
+            undone = made.compact("MSFT", first, last, undo=True)
+            assert [(str(each.condition), each.reason) for each in undone.months] == [("skipped", part.reason)]
+        assert len(made.compact("MSFT", "2024-01-01", "2024-01-31", undo=True).changed) == 1
         with pytest.raises(ConfigurationError, match="NVDA"):
             made.compact("NVDA")
 

@@ -79,7 +79,8 @@ def test_what_was_never_requested_is_warned_of_with_the_command_that_requests_it
     message = str(warning.message)
     assert "is not complete for AAPL from 2023-12-28 to 2024-01-09: 4 symbol-days" in message
     assert "\n  AAPL 2023-12-28 to 2023-12-29 (2 sessions) missing: never requested\n" in message
-    assert "'marketpipe ingest --symbols AAPL --start 2023-12-28 --end 2024-01-09' requests them" in message
+    options = f"--root {stored} --symbols AAPL --start 2023-12-28 --end 2024-01-09"
+    assert f"'marketpipe ingest {options}' requests them; 'marketpipe coverage {options}' shows" in message
     assert warning.filename == __file__
 
 

@@ -167,7 +167,7 @@ def test_messages_about_imported_bars_advise_to_import(tmp_path: Path, capsys: p
     (damaged,) = (tmp_path / "data").rglob("day=02.parquet")
     damaged.write_bytes(b"not Parquet")
     with store(tmp_path) as pipeline:
-        with pytest.raises(StorageError, match="or 'marketpipe import' if the bars were imported"):
+        with pytest.raises(StorageError, match="'marketpipe import' with your files repairs it; then freeze again"):
             pipeline.freeze()
         print_integrity(pipeline.verify(), None, as_json=False)
         print_coverage(pipeline.coverage(), as_json=False)
@@ -177,6 +177,26 @@ def test_messages_about_imported_bars_advise_to_import(tmp_path: Path, capsys: p
     import_minutes(tmp_path)
     with store(tmp_path) as pipeline:
         assert pipeline.verify().ok
+
+
+@pytest.mark.parametrize("name", ["day=03.parquet", "days.parquet"])
+def test_what_cannot_read_imported_bars_advises_to_import(tmp_path: Path, name: str) -> None:
+    import_minutes(tmp_path)
+    folder = next((tmp_path / "data").rglob("day=02.parquet")).parent
+    (folder / name).write_bytes(b"not Parquet")
+    with store(tmp_path) as pipeline:
+        messages = [*pipeline.validate().damaged.values(), *pipeline.aggregate(timeframes=["5m", "1m"]).failures]
+        for read in (
+            lambda: pipeline.load("AAPL", FIRST, LAST, complete=IGNORE),
+            lambda: pipeline.query("SELECT * FROM bars"),
+            lambda: pipeline.export(tmp_path / "bars.csv", "AAPL"),
+        ):
+            with pytest.raises(StorageError) as refused:
+                read()
+            messages.append(str(refused.value))
+    assert len(messages) == 5
+    assert all("'marketpipe import' with your files repairs it" in message for message in messages)
+    assert not any("marketpipe ingest" in message for message in messages)
 
 
 def test_imported_bars_are_counted_in_the_metrics_of_a_store(tmp_path: Path) -> None:

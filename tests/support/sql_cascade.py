@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import duckdb
 import pyarrow as pa
@@ -34,14 +34,16 @@ SELECT {minutes} AS minutes, time, open, high, low, close, volume, trade_count,
 FROM {source}"""
 
 
-def made_by_sql(minutes: pa.Table, auctions: pa.Table, timeframes: Sequence[Timeframe]) -> pa.Table:
+def made_by_sql(minutes: pa.Table, auctions: pa.Table, timeframes: Sequence[Timeframe]) -> Mapping[Timeframe, pa.Table]:
     """Return what ``buckets.made_of`` returns."""
     levels = ",".join([MINUTES, *map(_level, needed(timeframes))])
     reads = (READ.format(minutes=each.minutes, source=f"level_{each.minutes}") for each in timeframes)
     with duckdb.connect(config={"threads": 1}) as connection:
         connection.register("minutes", minutes)
         connection.register("auctions", auctions)
-        return connection.sql(f"WITH {levels} {' UNION ALL '.join(reads)} ORDER BY minutes, time").to_arrow_table()
+        made = connection.sql(f"WITH {levels} {' UNION ALL '.join(reads)} ORDER BY minutes, time").to_arrow_table()
+    length = made["minutes"].to_numpy()
+    return {each: made.filter(length == each.minutes).drop_columns("minutes") for each in timeframes}
 
 
 def _level(timeframe: Timeframe) -> str:

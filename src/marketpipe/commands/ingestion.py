@@ -146,7 +146,7 @@ def audit(
     with open_store(config) as pipeline, show_progress(pipeline):
         report = pipeline.audit(chosen(pipeline, symbols), start, end, sample=sample, adopt=adopt)
     if is_wanted(report.ok, json):
-        print_audit(report, config, as_json=json)
+        print_audit(report, as_json=json)
     exit_with(report.ok)
 
 

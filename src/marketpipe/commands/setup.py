@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -124,8 +125,8 @@ def init(
     if not is_wanted(ok=True, as_json=False):
         return
     keys = "set ALPACA_KEY and ALPACA_SECRET in the environment or in .env, then run " if source == "alpaca" else "run "
-    named = "" if str(file) == USUAL else f" --config {file}"
-    out(f"{file} is written. Next: {keys}marketpipe plan{named}, and marketpipe ingest{named}")
+    named = "" if str(file) == USUAL else f" --config {shlex.quote(str(file))}"
+    out(f"{file} is written. Next: {keys}'marketpipe plan{named}', and 'marketpipe ingest{named}'")
 
 
 def _answer(question: str, check: Callable[[str], Any], default: str | None = None) -> str:

@@ -59,17 +59,21 @@ def print_compaction(report: CompactionReport, *, undo: bool, as_json: bool) -> 
     for (month, condition, reason), symbols in _left_alike(report).items():
         err(f"{_names(symbols)} {month} {condition}: {reason}")
     if is_wanted(report.ok, as_json=False):
-        one = sum(month.condition is Condition.UNCHANGED for month in report.months)
-        already = f". {count_of(one, 'month')} {'is' if one == 1 else 'are'} one file already" if one else ""
-        verb = "would be written" if report.dry_run else "written"
-        form = "as files a day" if undo else "as one file each"
-        err(
-            f"{count_of(len(report.changed), 'month')} {verb} {form}: {count_of(report.files_before, 'file')} "
-            f"({report.bytes_before:,} bytes) before, {report.files_after:,} ({report.bytes_after:,} bytes) after"
-            f"{already}"
-        )
+        err(_summary(report, undo=undo))
     if report.stopped:
-        err(f"stopped before the last month: run 'marketpipe compact{' --undo' if undo else ''}' again")
+        err("stopped before the last month: run the same command again to finish")
+
+
+def _summary(report: CompactionReport, *, undo: bool) -> str:
+    one, changed = sum(month.condition is Condition.UNCHANGED for month in report.months), len(report.changed)
+    already = f". {count_of(one, 'month')} {'is' if one == 1 else 'are'} one file already" if one else ""
+    verb, form = "would be written" if report.dry_run else "written", "files a day" if undo else "one file each"
+    if not changed:
+        return f"no month {'would be' if report.dry_run else 'was'} written as {form.removesuffix(' each')}{already}"
+    return (
+        f"{count_of(changed, 'month')} {verb} as {form}: {count_of(report.files_before, 'file')} "
+        f"({report.bytes_before:,} bytes) before, {report.files_after:,} ({report.bytes_after:,} bytes) after{already}"
+    )
 
 
 def _left_alike(report: CompactionReport) -> dict[tuple[str, str, str], list[Symbol]]:

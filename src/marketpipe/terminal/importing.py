@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -143,7 +144,7 @@ def print_sample(report: ImportReport, folder: Path, *, as_json: bool) -> None:
         out(f"{count_of(shown.bars, 'real daily bar')} of {names}, {shown.first} to {shown.last}, in {folder}")
         out("as traded, so prices jump at splits; there are no minutes in it")
         out("source: Quandl WIKI Prices, in the public domain; packaged by bokeh-sampledata")
-        out(f'try: marketpipe export weeks.csv --timeframe 1w --root "{folder}"')
+        out(f"try: marketpipe export weeks.csv --timeframe 1w --root {shlex.quote(str(folder))}", is_prose=False)
 
 
 def _as_json(report: ImportReport) -> dict[str, object]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 from attrs import asdict
 
@@ -15,6 +14,7 @@ from marketpipe.shared_kernel.domain.errors import count_of
 from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDay, range_as_text, ranges_alike
 from marketpipe.storage.domain.storage_metadata import AggregationReport
 from marketpipe.terminal.output import err, megabytes, out, print_json, reasons_as_json
+from marketpipe.terminal.pasted_commands import as_given
 from marketpipe.terminal.verbosity import is_wanted
 
 RANGES_SHOWN = 20
@@ -203,15 +203,14 @@ def _readjustment_as_json(adjustment: SymbolAdjustment) -> dict[str, object]:
     return {"symbol": str(adjustment.symbol), "kind": str(found.kind), "ratio": found.ratio, **span}
 
 
-def print_audit(report: AuditReport, config: Path | None, *, as_json: bool) -> None:
-    """Print what differs; ``config`` is repeated in the commands that are recommended."""
+def print_audit(report: AuditReport, *, as_json: bool) -> None:
     if as_json:
-        print_json(_audit_as_json(report, config))
+        print_json(_audit_as_json(report))
         return
     _print_restatements(report)
     for adjustment in report.adjustments:
         out(f"{_adjusted_history(adjustment)}:")
-        out(f"  {_adopt_command(adjustment, config)}", is_prose=False)
+        out(f"  {_adopt_command(adjustment)}", is_prose=False)
     _print_first(report.failures, {*report.failures, *report.compared})
     differing = len(report.restatements)
     requests, differ = count_of(report.requests, "request"), "differs" if differing == 1 else "differ"
@@ -271,13 +270,12 @@ def _adjusted_history(adjustment: SymbolAdjustment) -> str:
     return f"{adjustment.symbol}: a {kind} adjustment by {ratio:.6g} affects its whole history, {span}; replace it with"
 
 
-def _adopt_command(adjustment: SymbolAdjustment, config: Path | None) -> str:
-    source = f" --config {config}" if config else ""
+def _adopt_command(adjustment: SymbolAdjustment) -> str:
     span = f"--start {adjustment.first} --end {adjustment.last}"
-    return f"marketpipe audit{source} --symbols {adjustment.symbol} {span} --adopt"
+    return as_given(f"marketpipe audit --symbols {adjustment.symbol} {span} --adopt")
 
 
-def _audit_as_json(report: AuditReport, config: Path | None) -> dict[str, object]:
+def _audit_as_json(report: AuditReport) -> dict[str, object]:
     return {
         "ok": report.ok,
         "compared": len(report.compared),
@@ -291,7 +289,7 @@ def _audit_as_json(report: AuditReport, config: Path | None) -> dict[str, object
                 "ratio": adjustment.restatement.ratio,
                 "first": str(adjustment.first),
                 "last": str(adjustment.last),
-                "command": _adopt_command(adjustment, config),
+                "command": _adopt_command(adjustment),
             }
             for adjustment in report.adjustments
         ],

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 QUOTED: Final = re.compile(r"'marketpipe ([a-z]+)(?=[ '])([^']*)")
+COMMAND: Final = re.compile(r"'marketpipe [^'\n]*'")
 OF_NO_STORE: Final = frozenset({"init", "providers", "plugin", "sample"})
 """Commands that work on no store, or begin another one."""
 _given: list[tuple[Path | None, Path | None]] = []
@@ -32,6 +33,11 @@ def naming(root: Path | None, config: Path | None) -> Iterator[None]:
 def with_given_options(text: str) -> str:
     """Return the text with the options that were given in each quoted command that does not have them."""
     return QUOTED.sub(_completed, text) if _given and any(_given[-1]) and "'marketpipe " in text else text
+
+
+def as_given(command: str) -> str:
+    """Return a command, such as ``marketpipe audit --adopt``, with the options that were given."""
+    return with_given_options(f"'{command}'")[1:-1]
 
 
 def _completed(match: re.Match[str]) -> str:

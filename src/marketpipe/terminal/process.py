@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import typer
 
+from marketpipe.memory_arenas import share_one_arena
 from marketpipe.terminal.verbosity import Verbosity, in_force, warnings_shown, write_error_line
 from marketpipe.unneeded_imports import allow_all_imports
 
@@ -54,6 +55,7 @@ def open_pipeline(settings: StoreConfig, advice: str = "") -> Iterator[Pipeline]
 
     if isinstance(settings, PipelineConfig) and is_registered(settings.provider):
         allow_all_imports()  # a provider that is not ours may make arrays of pandas objects
+    share_one_arena()
     stop = _StopSignal()
     before = {number: signal.signal(number, stop) for number in _stop_signals()}
     try:

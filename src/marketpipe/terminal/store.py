@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 ROWS_SHOWN = 100
 """Rows of a query result that are printed as a table."""
 OUTCOMES = ("complete", "empty", "partial", "failed", "missing")
-SYMBOL_HEAD = ("symbol", "first", "last", *OUTCOMES, "bars", "official days", "rejected", "MB")
+SYMBOL_HEAD = ("symbol", "first", "last", *OUTCOMES, "bars", "official days", "rejected", "MB of days")
 CONDITIONS = ("fresh", "stale", "absent")
 """Of read copies."""
 FORMS = {"arrow": "Arrow", "parquet": "Parquet"}

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final, NamedTuple, TextIO
 
-from marketpipe.terminal.pasted_commands import with_given_options
+from marketpipe.terminal.pasted_commands import COMMAND, with_given_options
 
 
 class Verbosity(NamedTuple):
@@ -69,6 +69,8 @@ def _log_shown(chosen: Verbosity) -> Iterator[None]:
         logger.setLevel(level)
 
 
+IN_A_COMMAND: Final = "\ue000"
+"""Stands for a space while lines are broken."""
 ALWAYS_SHOWN: Final = ("marketpipe.config", "marketpipe.storage.damage")
 """The loggers of what a user must know of: a configuration that may mean something else, and files that gave way."""
 
@@ -112,12 +114,15 @@ def write_error_line(line: str, level: str) -> None:
 
 
 def folded(text: str, width: int | None) -> str:
-    """Break lines that are longer than ``width`` between words, never within one. None: leave them as they are."""
+    """Break lines that are longer than ``width`` between words, never within one, nor within a command that may be
+    pasted. None: leave them as they are.
+    """
     if width is None or len(text) <= width:
         return text
     import textwrap
 
-    return "\n".join(
+    together = COMMAND.sub(lambda command: command[0].replace(" ", IN_A_COMMAND), text)
+    folded_lines = (
         textwrap.fill(
             *(line, width),
             subsequent_indent="  ",
@@ -128,8 +133,9 @@ def folded(text: str, width: int | None) -> str:
         )
         if len(line) > width
         else line
-        for line in text.split("\n")
+        for line in together.split("\n")
     )
+    return "\n".join(folded_lines).replace(IN_A_COMMAND, " ")
 
 
 def width_of(stream: TextIO) -> int | None:

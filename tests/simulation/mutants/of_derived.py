@@ -11,7 +11,7 @@ from tests.simulation.story import Story
 
 AGGREGATOR: Final = "storage/infrastructure/aggregates/bar_aggregator.py"
 BUCKETS: Final = "storage/infrastructure/aggregates/buckets.py"
-FILES: Final = "storage/infrastructure/aggregates/aggregate_files.py"
+FRESHNESS: Final = "storage/infrastructure/aggregates/year_freshness.py"
 COPIES: Final = "storage/infrastructure/aggregates/read_copies.py"
 LAYOUT: Final = "storage/infrastructure/store_layout.py"
 MONTHS: Final = "storage/infrastructure/publishing/month_folders.py"
@@ -40,8 +40,8 @@ OF_DERIVED: Final = (
         "the last bar of a month is not aggregated",
         change(
             AGGREGATOR,
-            "                part = bars.slice(first, after - first)\n",
-            "                part = bars.slice(first, after - first - 1)\n",
+            "        return [bars.slice(first, after - first) for first, after in bounds]\n",
+            "        return [bars.slice(first, after - first - 1) for first, after in bounds]\n",
         ),
         ("aggregate",),
         told(TWO_DAYS, timeframes=("5m", "1h")),
@@ -66,8 +66,8 @@ OF_DERIVED: Final = (
         "the high of an aggregate is that of its first minute",
         change(
             BUCKETS,
-            "        highest, lowest = np.maximum.reduceat(high, starts), np.minimum.reduceat(low, starts)\n",
-            "        highest, lowest = high[starts], np.minimum.reduceat(low, starts)\n",
+            "_reduced(np.maximum, high, starts, lengths), _reduced(np.minimum, low, starts, lengths)\n",
+            "high[starts], _reduced(np.minimum, low, starts, lengths)\n",
         ),
         ("aggregate",),
         told(TWO_DAYS, timeframes=("1h",)),
@@ -93,7 +93,7 @@ OF_DERIVED: Final = (
     Mutant(
         "an aggregate that exists is fresh",
         change(
-            FILES,
+            FRESHNESS,
             "        return modified_ns(file.path, self._layout.disk) == self.fingerprint(file)\n",
             "        return modified_ns(file.path, self._layout.disk) is not None\n",
         ),

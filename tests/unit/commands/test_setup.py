@@ -27,7 +27,7 @@ def test_init_asks_three_questions_and_repeats_one_whose_answer_is_not_valid(tmp
     config = load_config(tmp_path / "marketpipe.yaml")
     assert (config.provider, str(config.start), config.end) == ("synthetic", "2024-01-02", "latest")
     assert [*map(str, config.symbols)] == ["AAPL", "BRK.B"]
-    assert done.output.endswith("marketpipe plan, and marketpipe ingest\n")
+    assert done.output.endswith("'marketpipe plan', and 'marketpipe ingest'\n")
 
 
 def test_init_without_an_answer_puts_its_error_on_a_line_of_its_own(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_init_with_options_asks_nothing(tmp_path: Path) -> None:
 
     assert done.exit_code == 0, done.output
     assert [*map(str, load_config(tmp_path / "bars.yaml").symbols)] == ["AAPL", "BRK.B"]
-    assert done.output.endswith("marketpipe plan --config bars.yaml, and marketpipe ingest --config bars.yaml\n")
+    assert done.output.endswith("'marketpipe plan --config bars.yaml', and 'marketpipe ingest --config bars.yaml'\n")
 
 
 def test_init_replaces_a_file_only_if_it_is_forced(tmp_path: Path) -> None:

@@ -8,13 +8,11 @@ from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.terminal.exports import print_compaction
 
 
-@pytest.mark.parametrize(("undo", "advice"), [(False, "'marketpipe compact' again"), (True, "compact --undo' again")])
-def test_a_compaction_that_was_stopped_says_how_to_finish_it(
-    undo: bool, advice: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.parametrize("undo", [False, True])
+def test_a_compaction_that_was_stopped_says_how_to_finish_it(undo: bool, capsys: pytest.CaptureFixture[str]) -> None:
     print_compaction(CompactionReport((), stopped=True), undo=undo, as_json=False)
 
-    assert advice in capsys.readouterr().err
+    assert "run the same command again" in capsys.readouterr().err
 
 
 def test_a_month_that_is_left_for_the_same_reason_is_named_once_for_all_symbols(
@@ -36,4 +34,4 @@ def test_months_that_are_one_file_already_are_counted(capsys: pytest.CaptureFixt
 
     print_compaction(CompactionReport(tuple(months)), undo=False, as_json=False)
 
-    assert capsys.readouterr().err.endswith(" after. 2 months are one file already\n")
+    assert capsys.readouterr().err == "no month was written as one file. 2 months are one file already\n"

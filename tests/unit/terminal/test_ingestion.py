@@ -52,18 +52,18 @@ def test_retries_waits_and_faults_are_in_the_summary(capsys: pytest.CaptureFixtu
 def test_retries_waits_and_faults_are_in_the_summary_of_an_audit(capsys: pytest.CaptureFixture[str]) -> None:
     faults = {"unavailable": 1}
     report = AuditReport({}, {DAY: "it failed"}, (), 3, 2.0, retries=1, faults=faults, rate_limit_seconds=7.0)
-    print_audit(report, None, as_json=False)
+    print_audit(report, as_json=False)
     printed = capsys.readouterr()
     assert "failed: AAPL 2024-01-02: it failed\n" in printed.err
     assert "faults of the provider: 1 unavailable; 1 retry\nwaited 7 s for the rate limit\n" in printed.out
-    print_audit(report, None, as_json=True)
+    print_audit(report, as_json=True)
     found = json.loads(capsys.readouterr().out)
     assert (found["retries"], found["faults"], found["rate_limit_seconds"]) == (1, faults, 7.0)
 
 
 def test_of_many_failures_the_first_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     days = {day("AAPL", f"2024-01-{date:02}"): f"it failed at {date}" for date in range(2, 31)}
-    print_audit(AuditReport({}, days, (), 1, 2.0), None, as_json=False)
+    print_audit(AuditReport({}, days, (), 1, 2.0), as_json=False)
     lines = capsys.readouterr().err.splitlines()
     assert lines[20:] == ["… and 9 more symbol-days; --json lists all of them"]
 
@@ -96,7 +96,7 @@ def test_days_that_differ_alike_are_one_range_of_an_audit(capsys: pytest.Capture
         compared("2024-01-08", removed=380),
         compared("2024-01-09", changed=390, largest_move=0.5, price_ratio=0.5, volume_ratio=2.0),
     ]
-    print_audit(AuditReport({each.symbol_day: each for each in days}, {}, (), 1, 2.0), None, as_json=False)
+    print_audit(AuditReport({each.symbol_day: each for each in days}, {}, (), 1, 2.0), as_json=False)
     withdrawn = "the provider returns no bars any more; the 770 stored bars are kept"
     assert capsys.readouterr().out.splitlines()[:3] == [
         "AAPL 2024-01-02 to 2024-01-03 (2 sessions): 500 changed, 90 unchanged; prices changed by at most 2.00%",
@@ -108,7 +108,7 @@ def test_days_that_differ_alike_are_one_range_of_an_audit(capsys: pytest.Capture
 def test_of_many_days_that_differ_the_first_ranges_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     symbols = [day(f"A{chr(65 + number)}", "2024-01-02") for number in range(24)]
     compared = {each: DayComparison(each, changed=1) for each in symbols}
-    print_audit(AuditReport(compared, {}, (), 1, 2.0), None, as_json=False)
+    print_audit(AuditReport(compared, {}, (), 1, 2.0), as_json=False)
     lines = capsys.readouterr().out.splitlines()
     assert lines[19].startswith("AT 2024-01-02: 1 changed")
     assert lines[20] == "… and 4 more symbol-days; --json lists all of them"

@@ -38,6 +38,13 @@ def test_prose_is_folded_between_words_for_a_terminal() -> None:
     assert folded(line, None) == folded(line, 80) == line
 
 
+def test_a_command_is_never_folded() -> None:
+    command = "'marketpipe ingest --symbols AAPL --start 2024-01-02 --end 2024-01-31'"
+    assert folded(f"one day is missing: {command} requests it", 40).split("\n") == [
+        *("one day is missing:", f"  {command}", "  requests it")
+    ]
+
+
 def test_a_path_is_never_folded() -> None:
     path = "aggregates/timeframe=5m/symbol=SYMA/year=2024/month=01.parquet"
     assert folded(f"{path}: lost", 20).split("\n") == [f"{path}:", "  lost"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from marketpipe.terminal.pasted_commands import naming, with_given_options
+from marketpipe.terminal.pasted_commands import as_given, naming, with_given_options
 
 ROOT, FILE = Path("my bars"), Path("other.yaml")
 
@@ -26,3 +26,9 @@ def test_commands_in_messages_get_the_options_that_were_given(text: str, expecte
     with naming(None, None):
         assert with_given_options(text) == text
     assert with_given_options(text) == text
+
+
+def test_a_command_that_is_printed_alone_gets_the_options_that_were_given() -> None:
+    with naming(ROOT, None):
+        assert as_given("marketpipe audit --adopt") == "marketpipe audit --root 'my bars' --adopt"
+    assert as_given("marketpipe audit --adopt") == "marketpipe audit --adopt"

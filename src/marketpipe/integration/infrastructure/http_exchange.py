@@ -40,6 +40,9 @@ IDENTITY, GZIPPED = ("", "identity"), ("gzip", "x-gzip")
 """Values of Content-Encoding. RFC 9110, section 8.4.1.3: x-gzip is to be taken for gzip."""
 MOST_MEMBERS = 64
 """Members of a gzip stream. Each costs a copy of all that follow it, so many small ones would cost quadratic time."""
+NOTHING = httpx.ByteStream(b"")
+"""Takes the place of a stream that was read. httpx has it refer to its response: the 8 kB of both would stay in memory
+until Python searches for cycles, which a command seldom does."""
 GZIP = 16 + isal_zlib.MAX_WBITS
 
 
@@ -98,7 +101,9 @@ class HttpExchange:
             packed = _BoundedBody(self._largest, self._longest)
             with self._client.stream("GET", path, params=dict(params)) as response:
                 packed.read(cast(httpx.SyncByteStream, response.stream))
-                return self._reply(response, packed)
+                reply = self._reply(response, packed)
+            response.stream = NOTHING
+            return reply
 
     async def get_async(self, path: str, params: Mapping[str, str]) -> HttpReply:
         """Do the same as ``get`` on the running event loop."""
@@ -110,7 +115,9 @@ class HttpExchange:
                     self._client_of_this_loop().stream("GET", path, params=dict(params)) as response,
                 ):
                     await packed.read_async(cast(httpx.AsyncByteStream, response.stream))
-                    return self._reply(response, packed)
+                    reply = self._reply(response, packed)
+                response.stream = NOTHING
+                return reply
             except TimeoutError as error:
                 raise _too_slow(self._longest) from error
 

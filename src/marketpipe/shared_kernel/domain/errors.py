@@ -205,13 +205,16 @@ class StorageError(MarketPipeError):
 
 
 class PartitionUnreadableError(StorageError):
-    """A file of bars is damaged."""
+    """A file of bars is damaged. ``problem`` is the message without its advice; empty if it has none."""
+
+    problem: str = ""
 
 
 class MonthUnreadableError(PartitionUnreadableError):
-    """A compacted month does not tell which days it has. ``problem`` is what is wrong with its file, without advice."""
+    """A compacted month does not tell which days it has. ``problem`` is what is wrong with its file, without its path
+    and advice."""
 
-    problem: str = ""
+    path: str = ""
 
 
 class QueryError(StorageError):

@@ -15,7 +15,6 @@ from marketpipe.storage.application.ports import StoredFiles
 from marketpipe.storage.application.recorded_files import RecordedFiles
 from marketpipe.storage.domain.dataset_lock import FROZEN, DatasetLock, LockedFile, LockScope
 from marketpipe.storage.domain.integrity import (
-    REPAIRED_BY,
     CheckedFile,
     Damage,
     IntegrityProblem,
@@ -24,6 +23,7 @@ from marketpipe.storage.domain.integrity import (
     dates_made_of_others,
     lost_file,
     problem_of,
+    repaired_by,
 )
 
 ATTEMPTS: Final = 5
@@ -148,7 +148,7 @@ class IntegrityChecker:
             for of_month in self._files.month_problems(day.symbol, date, date, {}, self._identity):
                 if of_month.damage is Damage.UNREADABLE:
                     return f"{of_month.path} {of_month.reason}"
-        return f"{problem.path}: {problem.reason}. {REPAIRED_BY}"
+        return f"{problem.path}: {problem.reason.rstrip('.')}. {repaired_by(self._identity)}"
 
     def _findings(
         self,

@@ -65,16 +65,18 @@ class MonthCompactor:
             if done is not None:
                 yield done
 
-    def expand(self, months: Iterable[MonthPartition], *, dry_run: bool) -> Iterator[CompactedMonth]:
-        """Yield what became of each of these months that had one file."""
+    def expand(
+        self, months: Iterable[MonthPartition], left: Mapping[MonthPartition, str], *, dry_run: bool
+    ) -> Iterator[CompactedMonth]:
+        """Yield what became of each of these months that had one file. ``left`` stay as they are, with the reason."""
         for month in takewhile(lambda _: not self.stops(), months):
             try:
                 recorded = self._register.versions(month.symbol, month.first, month.last)
-                done = self._forms.expand(month, recorded, dry_run=dry_run)
+                done = self._forms.expand(month, recorded, dry_run=dry_run or month in left)
             except StorageError as error:
                 done = CompactedMonth.failed(month, error)
             if done is not None:
-                yield done
+                yield CompactedMonth.skipped(month, left[month]) if month in left else done
 
 
 def days_of(months: Collection[MonthPartition]) -> list[SymbolDay]:

@@ -96,6 +96,10 @@ def reason_to_leave(month: MonthPartition, first: TradingDate, last: TradingDate
     """Return why a month is not compacted that overlaps with these dates, both inclusive; None if it may be."""
     if month.last.plus_days(SETTLED_DAYS) >= today:
         return f"it ends on {month.last}, and is settled a week later: providers still complete and correct it"
-    if month.first < first or last < month.last:
-        return "only a part of it is between the dates that were given"
-    return None
+    return reason_to_leave_part(month, first, last)
+
+
+def reason_to_leave_part(month: MonthPartition, first: TradingDate, last: TradingDate) -> str | None:
+    """Return why a month keeps its form that overlaps with these dates, both inclusive; None if all of it is there."""
+    is_within = first <= month.first and month.last <= last
+    return None if is_within else "only a part of it is between the dates that were given"

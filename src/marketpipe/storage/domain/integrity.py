@@ -15,6 +15,9 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.domain.data_partition import DataPartition, MonthPartition, size_and_time_in
 from marketpipe.storage.domain.storage_metadata import DIGITS, digests_by_day
 
+INGESTING: Final = "'marketpipe ingest'"
+IMPORTING: Final = "'marketpipe import' with your files"
+
 
 class StoreArea(StrEnum):
     """The parts of a store. The path of a file begins with one of these, whatever the folder is called on a machine."""
@@ -27,10 +30,10 @@ class StoreArea(StrEnum):
     COPIES = "copies"
 
 
-REPAIRED_BY: Final = (
-    "'marketpipe verify' lists all damage; 'marketpipe ingest' repairs it, or 'marketpipe import' if the bars were "
-    "imported"
-)
+def repaired_by(identity: DatasetIdentity | None) -> str:
+    """Return the advice for damaged bars of any dates. ``identity`` is the dataset, None if it is not known."""
+    return f"'marketpipe verify' lists all damage; {_brought_by(INGESTING, identity)} repairs it"
+
 
 MOVE_AWAY: Final = "move away what is in its place"
 """The advice for a folder, or anything else that is no file, in the place of one: no command replaces it."""
@@ -44,10 +47,13 @@ def scope_of(month: MonthPartition) -> str:
 
 def brought_again_by(month: MonthPartition, identity: DatasetIdentity | None) -> str:
     """Return the commands that bring lost bars of a month again; both if the dataset is not known."""
-    requesting, importing = f"'marketpipe ingest {scope_of(month)}'", "'marketpipe import' with your files"
+    return _brought_by(f"'marketpipe ingest {scope_of(month)}'", identity)
+
+
+def _brought_by(requesting: str, identity: DatasetIdentity | None) -> str:
     if identity is None:
-        return f"{requesting}, or {importing} if the bars were imported,"
-    return importing if identity.is_imported else requesting
+        return f"{requesting}, or {IMPORTING} if the bars were imported,"
+    return IMPORTING if identity.is_imported else requesting
 
 
 def repair_of(month: MonthPartition, identity: DatasetIdentity | None) -> str:

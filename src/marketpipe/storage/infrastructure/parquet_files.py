@@ -291,12 +291,11 @@ def bars_at(path: str, columns: pa.Schema = BAR_SCHEMA, disk: Disk = REAL_DISK) 
 
 def scan_bars(files: Sequence[Path], columns: pa.Schema = BAR_SCHEMA, machine: Machine = HERE) -> pa.Table:
     """Return the bars of many files, in the order given. A missing file is an error too."""
-    return pa.concat_tables(
-        [columns.empty_table(), *each(partial(_bars_of, columns=columns, disk=machine.disk), files, machine)]
-    )
+    read = partial(_bars_of, columns=columns, disk=machine.disk)
+    return pa.concat_tables([columns.empty_table(), *map_in_threads(read, files, machine)])
 
 
-def each(read: Callable[[T], R], items: Sequence[T], machine: Machine = HERE) -> list[R]:
+def map_in_threads(read: Callable[[T], R], items: Sequence[T], machine: Machine = HERE) -> list[R]:
     """Return what ``read`` returns for each item, in the order given; by several threads if there are enough items."""
     # Decoding Parquet releases the interpreter's lock. Each thread takes its whole share at once, spread over all
     # items: to hand out items one by one would cost the lock each time.

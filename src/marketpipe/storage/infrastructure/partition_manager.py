@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -135,7 +135,7 @@ class PartitionManager:
 
     def _without_bars(self, day: SymbolDay, write: _Write) -> NewVersion:
         content = self._writer.encode(versioned(BAR_SCHEMA.empty_table()), self._metadata(day))
-        moments, path = write.moments_from(self._index), self._layout.bars(day)
+        moments, path = write.moments, self._layout.bars(day)
         stored, recorded = self._find_stored(day, path, write, moments)
         return NewVersion(day, path, write.months, content, sha256(content), write.now, stored, recorded, moments)
 
@@ -182,7 +182,7 @@ class PartitionManager:
 
     def _new_version(self, item: Arrived, write: _Write) -> NewVersion | None:
         """Merge the bars with those that are stored; None if no bars are to be stored."""
-        part, day, moments = item.part, item.day, write.moments_from(self._index)
+        part, day, moments = item.part, item.day, write.moments
         stored, recorded = self._find_stored(day, item.path, write, moments)
         rejected = 0 if item.rejected is None else len(item.rejected)
         result = partial(StoredSymbolDay, day, rejected=rejected, final=part.final_window is not None)
@@ -266,7 +266,7 @@ class PartitionManager:
 
     def _not_indexed(self, write: _Write) -> list[NewVersion]:
         """Return the new versions, and former ones whose lines a power failure took: lines are not synced."""
-        moments, new = write.moments_from(self._index), [each for each in write.changed if not each.is_recorded]
+        moments, new = write.moments, [each for each in write.changed if not each.is_recorded]
         former = [*write.unchanged, *(each for each in write.changed if each.is_recorded)]
         days = ((each, each.symbol_day) for each in former)
         lost = (v for v, day in days if moments(day.symbol).published(day.trading_date, v.digest) != v.known_since)
@@ -303,7 +303,7 @@ class PartitionManager:
             self._identity_checked = True
 
     def _begun(self, days: Iterable[SymbolDay]) -> _Write:
-        return _Write(self._recorded(days), MonthListings(self._layout), self._clock.now())
+        return _Write(self._recorded(days), MonthListings(self._layout), self._clock.now(), cache(self._index.of))
 
     def _recorded(self, days: Iterable[SymbolDay]) -> dict[SymbolDay, RecordedVersion]:
         """Query by symbol: one query for each, and not one for each day."""
@@ -352,28 +352,19 @@ class _Write:
     """Symbol-days that are published together. ``emptied_quarantines``: quarantine files that have no rows now.
 
     ``results`` make what is returned of each day, of the arguments ``known_since`` and ``mark``. ``examined``: months
-    that are one file and not mixed.
+    that are one file and not mixed. ``moments`` reads the index of a symbol once, and only if it is needed; it does not
+    refer to this write, or the bytes of all days would stay in memory until Python searches for cycles.
     """
 
     recorded: Mapping[SymbolDay, RecordedVersion]
     months: MonthListings
     now: Timestamp
+    moments: Callable[[Symbol], KnownMoments]
     changed: list[NewVersion] = field(factory=list)
     unchanged: list[NewVersion] = field(factory=list)
     emptied_quarantines: list[Path] = field(factory=list)
     results: dict[SymbolDay, Callable[..., StoredSymbolDay]] = field(factory=dict)
     examined: set[MonthPartition] = field(factory=set)
-    _moments: dict[Symbol, KnownMoments] = field(factory=dict)
-
-    def moments_from(self, index: VersionIndex) -> Callable[[Symbol], KnownMoments]:
-        """Return a function that reads the index of a symbol once, and only if it is needed."""
-
-        def moments(symbol: Symbol) -> KnownMoments:
-            if symbol not in self._moments:
-                self._moments[symbol] = index.of(symbol)
-            return self._moments[symbol]
-
-        return moments
 
 
 def _results(

@@ -197,7 +197,7 @@ class StoreLayout:
         folders = [(year, f"{self.data}/symbol={symbol}/year={year:04d}") for year in self.years(symbol)]
         numbers = ((year, month) for year, at in folders for month in _numbers_in(at, _MONTH, self.disk))
         found = (MonthPartition(symbol, year, month) for year, month in numbers)
-        return [month for month in found if is_folder(self.month(month), self.disk)]
+        return [month for month in found if is_folder(f"{self.data}/{month.folder}", self.disk)]
 
     def has_folder(self, symbol: Symbol) -> bool:
         """Return whether a symbol has a folder of minute bars, with files or without; a link counts too.

@@ -70,6 +70,20 @@ def test_redirects_are_not_followed_and_credentials_stay_home(ask: Get) -> None:
     assert (elsewhere.requests, elsewhere.connections) == ([], 0)
 
 
+@BOTH
+def test_no_response_waits_for_the_garbage_collector(ask: Get) -> None:
+    with WireServer(http(b"{}")) as server:
+        http_exchange = exchange(server.url)
+        gc.collect()
+        gc.disable()
+        try:
+            ask(http_exchange, "/v2/stocks/bars", {})
+            left = [each for each in gc.get_objects() if type(each) is httpx.Response]
+        finally:
+            gc.enable()
+    assert left == []
+
+
 def test_one_connection_serves_many_requests() -> None:
     with WireServer(http(b"{}")) as server:
         exchange_ = exchange(server.url)

@@ -31,6 +31,7 @@ class Forms:
     failing: Mapping[MonthPartition, Exception] = field(factory=dict)
     asked: list[MonthPartition] = field(factory=list)
     single: set[MonthPartition] = field(factory=set)
+    expanded: list[MonthPartition] = field(factory=list)
 
     def months(self, symbol: Symbol) -> Sequence[MonthPartition]:
         return MONTHS
@@ -49,6 +50,7 @@ class Forms:
         return self._changed(month)
 
     def expand(self, month: MonthPartition, recorded: object, *, dry_run: bool) -> CompactedMonth | None:
+        self.expanded += [] if dry_run else [month]
         return self._changed(month)
 
     def sweep(self) -> None:
@@ -102,12 +104,16 @@ def test_months_that_are_left_are_named_unless_they_have_a_single_file() -> None
     assert (done[0].reason, forms.asked) == ("it is running", [FEBRUARY])
 
 
-def test_every_month_that_overlaps_with_the_dates_is_expanded() -> None:
+def test_a_month_of_which_a_part_lies_between_the_dates_is_named_and_not_expanded() -> None:
     forms = Forms()
-    months = compactor(forms).overlapping(Symbol("AAPL"), date("2024-01-31"), date("2024-02-01"))
-    done = compactor(forms).expand(months, dry_run=False)
+    months = compactor(forms).overlapping(Symbol("AAPL"), date("2024-01-31"), date("2024-02-29"))
+    done = list(compactor(forms).expand(months, {JANUARY: "only a part"}, dry_run=False))
 
-    assert [each.month for each in done] == forms.asked == [JANUARY, FEBRUARY]
+    assert [(each.month, each.condition, each.reason) for each in done] == [
+        (JANUARY, Condition.SKIPPED, "only a part"),
+        (FEBRUARY, Condition.CHANGED, None),
+    ]
+    assert forms.expanded == [FEBRUARY]
 
 
 def test_a_month_with_a_busy_day_is_skipped_and_named() -> None:
@@ -136,7 +142,7 @@ def test_a_stop_leaves_out_the_months_that_have_not_begun(
 ) -> None:
     forms = Forms()
     stopping = compactor(forms, lambda: stopped_in in forms.asked)
-    work = partial(stopping.expand, dry_run=False) if undo else partial(_compact, stopping)
+    work = partial(stopping.expand, left={}, dry_run=False) if undo else partial(_compact, stopping)
 
     assert [each.month for each in work(MONTHS)] == MONTHS[: MONTHS.index(stopped_in) + 1]
     assert stopping.is_cut_short is is_cut_short

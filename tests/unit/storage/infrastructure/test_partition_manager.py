@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 from pathlib import Path
@@ -21,6 +22,7 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.events import StoredSymbolDay
 from marketpipe.shared_kernel.infrastructure.arrow_bars import ArrowBars
 from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
+from marketpipe.storage.infrastructure.day_versions import NewVersion
 from marketpipe.storage.infrastructure.inventory.stored_files import ParquetStoredFiles
 from marketpipe.storage.infrastructure.parquet_files import read_metadata, sha256
 from marketpipe.storage.infrastructure.publishing.durable_files import SameThread
@@ -74,6 +76,19 @@ def test_the_figures_are_those_of_the_file_however_its_bars_came(tmp_path: Path)
     for store in stores:
         files = ParquetStoredFiles(store.layout, SameThread, FigureCalculator(CALENDAR))
         assert [found.figures for found in files.stored_days(AAPL.symbol, store.identity)] == [expected]
+
+
+def test_nothing_of_a_write_waits_for_the_garbage_collector(tmp_path: Path) -> None:
+    store = StoreOnDisk(tmp_path)
+    gc.collect()
+    gc.disable()
+    try:
+        store.keep((AAPL, MINUTES), (MSFT, MINUTES))
+        left = [each for each in gc.get_objects() if isinstance(each, NewVersion)]
+    finally:
+        gc.enable()
+
+    assert left == []  # each has the bytes of a file
 
 
 @pytest.mark.parametrize("compression", ["zstd", "snappy"])

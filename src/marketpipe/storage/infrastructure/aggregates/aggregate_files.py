@@ -1,71 +1,42 @@
-"""Aggregate files: which of them agree with their minutes, and how the others are rebuilt. See ADR 0006.
-
-An aggregate's modification time is the *fingerprint* of the day files it was made from, so a scan of the folders of a
-symbol's year shows which files are fresh. ``YearFreshness`` is that test, the only one: the refresh, the check after a
-plan and the coverage report all use it. If a fingerprint differs, the digests in the file's metadata decide.
-"""
+"""Aggregate files: which there are, and how those that do not agree with their minutes are rebuilt. See ADR 0006."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from functools import cached_property, partial
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 from attrs import field, frozen
 
-from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
+from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, SCHEMA_VERSION
 from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, lexists
-from marketpipe.storage.domain.data_partition import MonthPartition, day_file
-from marketpipe.storage.domain.storage_metadata import (
-    AggregationReport,
-    StorageMetadata,
-    differing_days,
-    identity_in,
-    sources_in,
-    sources_of_days,
-)
-from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import (
-    INVALID,
-    AggregateFile,
-    Months,
-    ScannedYears,
-    YearFingerprints,
-    fingerprint_of,
-    newest,
-)
-from marketpipe.storage.infrastructure.aggregates.month_files import NOT_IN_MEMORY, DayFilesOfMonth, Stored
-from marketpipe.storage.infrastructure.aggregates.read_copies import ReadCopy, Rows, encode_copy
-from marketpipe.storage.infrastructure.parquet_files import (
-    ParquetWriter,
-    checked_bars,
-    file_in,
-    read_bars,
-    read_file,
-)
-from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles, FileGroup
-from marketpipe.storage.infrastructure.store_layout import (
-    COPY_FORMATS,
-    PARQUET,
-    StoreLayout,
-    date_of,
-    modified_ns,
-)
+from marketpipe.storage.domain.data_partition import MonthPartition
+from marketpipe.storage.domain.storage_metadata import AggregationReport, StorageMetadata
+from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import AggregateFile, Months, ScannedYears
+from marketpipe.storage.infrastructure.aggregates.month_files import Stored
+from marketpipe.storage.infrastructure.aggregates.read_copies import encode_copy
+from marketpipe.storage.infrastructure.aggregates.year_freshness import StaleAggregate, YearFreshness
+from marketpipe.storage.infrastructure.parquet_files import ParquetWriter, read_bars
+from marketpipe.storage.infrastructure.publishing.durable_files import AGGREGATES_TOGETHER, DurableFiles, FileGroup
+from marketpipe.storage.infrastructure.repair_advice import advising
+from marketpipe.storage.infrastructure.store_layout import COPY_FORMATS, PARQUET, StoreLayout
 
 if TYPE_CHECKING:
     from marketpipe.storage.infrastructure.aggregates.bar_aggregator import BarAggregator, Made
 
 
-Sources = dict[str, str]
-"""For each month ("2024-01") the digests of its day files."""
+PUBLISHED_TOGETHER_FILES: Final = 128
+PUBLISHED_TOGETHER_BYTES: Final = 8 << 20
+"""A refresh publishes the files of a symbol in parts of this size: more would wait in memory if the disk is slow, and
+be made again after a crash or if the disk is full."""
 
 
 @frozen
@@ -106,7 +77,7 @@ class AggregateFiles:
         unchanged, copies = 0, 0
         for year, wanted in years_between(self._layout, symbol, first, last):
             known = None if self._scanned is None else self._scanned.get(year)
-            minutes = YearFreshness(self._layout, year, timeframes, self._closing_auction, known)
+            minutes = YearFreshness(self._layout, year, timeframes, self._closing_auction, known, None, self._identity)
             for file in aggregate_files(self._layout, year, wanted, timeframes, self._copy_format):
                 if not minutes.is_fresh(file):
                     return None
@@ -117,18 +88,24 @@ class AggregateFiles:
     def refresh(
         self, symbol: Symbol, timeframes: Sequence[Timeframe], first: TradingDate | None, last: TradingDate | None
     ) -> AggregationReport:
-        """Rebuild the files that no longer agree with their minutes. Raises ``StorageError``.
+        """Rebuild the files that no longer agree with their minutes, in parts. Raises ``StorageError``.
 
-        What a damaged day file does not concern is rebuilt before ``PartitionUnreadableError`` is raised for it.
+        What makes a month or a year fail does not keep the others from being rebuilt. ``PartitionUnreadableError`` is
+        raised if it was damage alone. If a file cannot be written, what was published before stays so.
         """
-        errors, total = dict[str, None](), AggregationReport(0, 0)
-        for year, wanted in years_between(self._layout, symbol, first, last):
-            made = list[AggregateFile]()
-            with self._files.group() as group:
-                total += self._refresh_year(year, wanted, timeframes, errors, partial(_add_to, group, made))
-            self._remove_other_forms(made)
-        if errors:
-            raise PartitionUnreadableError("; ".join(errors))
+        damage, others, total = dict[str, None](), dict[str, None](), AggregationReport(0, 0)
+        with self._published_by_parts() as add:
+            for year, wanted in years_between(self._layout, symbol, first, last):
+                try:
+                    total += self._refresh_year(year, wanted, timeframes, damage, add)
+                except PartitionUnreadableError as error:
+                    damage[str(error)] = None
+                except StorageError as error:
+                    others[str(error)] = None
+        if others:
+            raise StorageError("; ".join([*damage, *others]))
+        if damage:
+            raise PartitionUnreadableError("; ".join(damage))
         return total
 
     def made_of(self, stored: Stored, timeframes: Sequence[Timeframe]) -> list[MadeFile]:
@@ -152,11 +129,28 @@ class AggregateFiles:
         by_year = groupby(files, key=lambda made: made.file.months[0].year_folder)
         current = [made for _, some in by_year for made in self._current(list(some))]
         published = list[AggregateFile]()
-        with self._files.group() as group:
+        with self._files.group(AGGREGATES_TOGETHER) as group:
             for made in current:
                 _add_to(group, published, made)
         self._remove_other_forms(published)
         return published
+
+    @contextmanager
+    def _published_by_parts(self) -> Iterator[Callable[[MadeFile], None]]:
+        """Yield what adds a file. As many as are published together are so at once, the last ones at the end."""
+        added, waiting = list[AggregateFile](), list[int]()
+        with ExitStack() as at_the_end, self._files.group(AGGREGATES_TOGETHER) as group:
+            # After an error, too: a fresh copy is not made again, and would not be the reason to remove the other form.
+            at_the_end.callback(lambda: self._remove_other_forms(_published(added, group)))
+
+            def add(made: MadeFile) -> None:
+                _add_to(group, added, made)
+                waiting.append(len(made.content))
+                if len(waiting) == PUBLISHED_TOGETHER_FILES or sum(waiting) >= PUBLISHED_TOGETHER_BYTES:
+                    waiting.clear()
+                    group.publish()
+
+            yield add
 
     def _current(self, files: Sequence[MadeFile]) -> Iterator[MadeFile]:
         """Yield those of the files of one symbol's year that have the fingerprint of the minutes as they are now."""
@@ -205,14 +199,16 @@ class AggregateFiles:
     ) -> None:
         """Make all bars in one pass over the minutes, for the first month costs most of it."""
         timeframes = list(dict.fromkeys(item.file.timeframe for item in stale if not item.file.is_copy))
-        made = self._new_aggregator().aggregate(bars, timeframes) if timeframes else {}
+        with advising(lambda: self._identity):
+            made = self._new_aggregator().aggregate(bars, timeframes) if timeframes else {}
         for item in stale:
             content = self._copied(item, bars, minutes) if item.file.is_copy else self._encoded(item, made)
             add(MadeFile(item.file, content, item.fingerprint))
 
     def _encoded(self, item: StaleAggregate, made: Made) -> bytes:
         file = item.file
-        bars = pa.concat_tables([made[month][file.timeframe] for month in item.changed])
+        tables = [made[month][file.timeframe] for month in item.changed]
+        bars = tables[0] if len(tables) == 1 else pa.concat_tables(tables)
         if len(item.changed) < len(item.sources):
             bars = pa.concat_tables([_bars_to_keep(item, self._layout.disk), bars]).sort_by("timestamp")
         return self._writer.encode_aggregate(bars, self._metadata_of(item))
@@ -239,6 +235,10 @@ class AggregateFiles:
 def _add_to(group: FileGroup, added: list[AggregateFile], made: MadeFile) -> None:
     group.add(Path(made.file.path), made.content, made.fingerprint)
     added.append(made.file)
+
+
+def _published(added: Iterable[AggregateFile], group: FileGroup) -> list[AggregateFile]:
+    return [file for file in added if Path(file.path) in group.modified_ns]
 
 
 def _readable(
@@ -295,155 +295,3 @@ def aggregate_files(
         folder, ending = (layout.copies, copy_format) if is_copy else (layout.aggregates_of(timeframe), PARQUET)
         for period, months in by_month if timeframe.is_intraday else by_year:
             yield AggregateFile(timeframe, f"{folder}/{period}.{ending}", months)
-
-
-class YearFreshness:
-    """The day files of one symbol's year, and the test of its aggregates against them.
-
-    Each month is scanned at most once, and read at most once, for all timeframes.
-    """
-
-    def __init__(
-        self,
-        layout: StoreLayout,
-        year: Months,
-        timeframes: Sequence[Timeframe],
-        closing_auction: int | None = None,
-        known: YearFingerprints | None = None,
-        stored: Stored | None = None,
-        identity: DatasetIdentity | None = None,
-    ) -> None:
-        """``known`` are the fingerprints of a scan that is recent enough; None: folders are scanned when needed.
-
-        A copy that is used instead of reading day files is of this dataset.
-        With ``stored`` no day file is read: a month that is not among these, or is another by now, is unreadable.
-        """
-        self._stored, self._identity = stored, identity
-        # The digests of a fresh intraday aggregate are reused for the daily file: the month need not be read again.
-        aggregated = (timeframe for timeframe in timeframes if timeframe is not Timeframe.MINUTE_1)
-        digest_source = next((timeframe for timeframe in aggregated if timeframe.is_intraday), None)
-        self._layout, self._year, self._digest_source, self._known = layout, year, digest_source, known
-        self._closing_auction = closing_auction
-
-    @cached_property
-    def _months(self) -> Mapping[MonthPartition, DayFilesOfMonth]:
-        layout, digest_source = self._layout, self._digest_source
-        return {
-            month: DayFilesOfMonth(
-                month,
-                str(layout.month(month)),
-                layout.aggregate(digest_source, month) if digest_source else None,
-                tuple(layout.copy(month, form) for form in COPY_FORMATS),
-                None if self._stored is None else self._stored.get(month, NOT_IN_MEMORY),
-                self._identity,
-                layout.disk,
-            )
-            for month in self._year
-        }
-
-    def is_fresh(self, file: AggregateFile) -> bool:
-        """Return whether the file was made from just these day files, without opening any. Raises ``StorageError``."""
-        return modified_ns(file.path, self._layout.disk) == self.fingerprint(file)
-
-    def stale(self, files: Iterable[AggregateFile], refuse: Callable[[str, None], object]) -> Iterator[StaleAggregate]:
-        """Yield the files that must be rebuilt, missing and damaged ones too. Raises ``StorageError``.
-
-        ``refuse`` is called with the reason why a file cannot be compared: a day file that cannot be read.
-        A file whose digests agree gets its fingerprint back, as in a tree that was copied without its times; not of
-        bars in memory, which change no file. If that is not allowed, as in a read-only store, each comparison reads the
-        minutes again and finds the same.
-        """
-        for file in files:
-            try:
-                found = None if self.is_fresh(file) else self._compare(file)
-            except PartitionUnreadableError as error:
-                refuse(str(error), None)
-                continue
-            if found is not None and found.changed:
-                yield found
-            elif found is not None and self._stored is None:
-                with suppress(OSError):
-                    self._layout.disk.utime(file.path, ns=(found.fingerprint, found.fingerprint))
-
-    def fingerprint(self, file: AggregateFile) -> int:
-        """Return the modification time, in nanoseconds, that a fresh file has. Raises ``StorageError``."""
-        minutes = self._of_minutes(file)
-        if file.timeframe.is_intraday or self._closing_auction is None:
-            return minutes
-        return fingerprint_of(sources_of_days(str(minutes), self._closing_auction), minutes)
-
-    def _of_minutes(self, file: AggregateFile) -> int:
-        if self._known is not None:
-            return self._known.of(file)
-        months = [self._months[month] for month in file.months]
-        if len(months) == 1:
-            return months[0].fingerprint
-        return fingerprint_of("".join([month.description for month in months]), newest(m.day_files for m in months))
-
-    def bars(self, month: MonthPartition) -> pa.Table:
-        """Return the bars of the very bytes that were compared. Raises ``PartitionUnreadableError``."""
-        return self._months[month].bars()
-
-    def rows(self, month: MonthPartition) -> Rows:
-        """Return the numbers of the bars of each day among the ``bars`` of the month."""
-        return self._months[month].rows
-
-    def _compare(self, file: AggregateFile) -> StaleAggregate:
-        recorded, identity = _recorded_in(file, self._layout.disk)
-        auction = None if file.timeframe.is_intraday else self._closing_auction
-        now = {str(month): sources_of_days(self._months[month].digests, auction) for month in file.months}
-        return StaleAggregate(file, recorded, {**recorded, **now}, self.fingerprint(file), identity)
-
-
-@frozen
-class StaleAggregate:
-    """A file, the ``recorded`` digests it was made from, and the ``sources`` and the fingerprint of today's minutes.
-
-    ``identity`` is the dataset that the file names; None if it does not exist or cannot be read.
-    """
-
-    file: AggregateFile
-    recorded: Sources
-    sources: Sources
-    fingerprint: int
-    identity: DatasetIdentity | None = None
-
-    @cached_property
-    def changed(self) -> Months:
-        """The months to rebuild. A month whose folder is gone is not among them: its bars stay as they are."""
-        months = self.file.months
-        return tuple(month for month in months if self.recorded.get(str(month)) != self.sources[str(month)])
-
-    def changed_dates(self) -> Iterator[TradingDate]:
-        """Yield the dates whose day files differ from those the aggregate was made from, ascending."""
-        for month in self.changed:
-            days = differing_days(self.recorded.get(str(month), ""), self.sources[str(month)])
-            dates = (date_of(month.year, month.month, day_file(day)) for day in sorted(days))
-            yield from (TradingDate(day) for day in dates if day is not None)
-
-
-def _recorded_in(file: AggregateFile, disk: Disk) -> tuple[Sources, DatasetIdentity | None]:
-    """Return what a file was made from, and its dataset; nothing for a missing or damaged file, which is rebuilt."""
-    if modified_ns(file.path, disk) is None:
-        return {}, None
-    return _recorded_in_copy(file, disk) if file.is_copy else _recorded_in_aggregate(file.path, disk)
-
-
-def _recorded_in_aggregate(aggregate: str, disk: Disk) -> tuple[Sources, DatasetIdentity | None]:
-    try:
-        content, status = read_file(aggregate, disk)
-        rows, metadata = file_in(content, aggregate, columns=True)  # behind an intact footer it may be damaged
-        checked_bars(rows, aggregate)
-        return {} if status.st_mtime_ns == INVALID else sources_in(metadata), identity_in(metadata)
-    except (OSError, PartitionUnreadableError):
-        return {}, None
-
-
-def _recorded_in_copy(file: AggregateFile, disk: Disk) -> tuple[Sources, DatasetIdentity | None]:
-    try:
-        if (copy := ReadCopy.open(file.path, disk=disk)) is None or modified_ns(file.path, disk) == INVALID:
-            return {}, None
-        copy.intact_bars()
-        return dict(copy.sources) if copy.is_of(file.months[0]) else {}, identity_in(copy.metadata)
-    except PartitionUnreadableError:
-        return {}, None

@@ -19,12 +19,12 @@ import pyarrow.compute as pc
 from attrs import frozen
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
+from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingCalendar, TradingDate, TradingSession
-from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, TIMESTAMP
+from marketpipe.shared_kernel.infrastructure.arrow_bars import TIMESTAMP
 from marketpipe.storage.domain.data_partition import MonthPartition
-from marketpipe.storage.domain.integrity import REPAIRED_BY
 from marketpipe.storage.infrastructure.aggregates.buckets import made_of
 from marketpipe.storage.infrastructure.official.daily_bars import days_of_periods, first_sessions, periods_sql
 from marketpipe.storage.infrastructure.parquet_files import Int64s, times_of
@@ -84,6 +84,36 @@ class SessionPartTable:
         return bars.set_column(0, bars.field(0), midnights).filter(pa.array(self.regular[row]))
 
 
+@frozen(eq=False)
+class MonthsOfHours:
+    """The hours of some months, ascending, and the midnights in New York before and after each of them."""
+
+    parts: SessionPartTable
+    starts: Int64s
+    ends: Int64s
+
+    def keyed(self, tables: Sequence[pa.Table]) -> pa.Table | None:
+        """Return the bars of the months, one table each, as ``SessionPartTable.keyed`` does.
+
+        None if they are not in the order of time, or if a month has a bar of another date.
+        """
+        bars = pa.concat_tables(tables).combine_chunks()
+        if bars["timestamp"].null_count or not _ascends(time := times_of(bars)):
+            return None
+        bounds = np.cumsum([0, *map(len, tables)])
+        firsts, afters = np.searchsorted(time, self.starts), np.searchsorted(time, self.ends)
+        # bars on no date of these months are in none of them
+        are_apart = (firsts <= bounds[:-1]).all() and (afters >= bounds[1:]).all()
+        return self.parts.keyed(bars) if are_apart else None
+
+    def cut(self, made: pa.Table, timeframe: Timeframe) -> list[pa.Table]:
+        """Split bars of a timeframe, in the order of time, into the months."""
+        bars = made if timeframe.is_intraday else self.parts.days(made)
+        time = times_of(bars)
+        bounds = zip(np.searchsorted(time, self.starts), np.searchsorted(time, self.ends), strict=True)
+        return [bars.slice(first, after - first) for first, after in bounds]
+
+
 def _ascends(time: Int64s) -> bool:
     return bool((time[1:] >= time[:-1]).all())
 
@@ -103,7 +133,10 @@ def _hours(session: TradingSession) -> list[tuple[int, int, int, bool]]:
 
 
 DATED: Final = "(SELECT *, CAST(timestamp AT TIME ZONE 'America/New_York' AS DATE) AS trading_date FROM bars)"
-MONTHS_CACHED: Final = 240
+SPANS_CACHED: Final = 64
+"""So many spans of months; of each the hours of up to 60,000 minutes are kept, some 20 kB."""
+ANY: Final = Symbol("ANY")
+"""The hours of a month are the same for every symbol."""
 ROWS_TOGETHER: Final = 60_000
 """So many minutes are aggregated in one pass: more would not be faster, and take more memory."""
 _LOCK = threading.Lock()
@@ -119,10 +152,9 @@ class BarAggregator:
 
     def __init__(self, calendar: TradingCalendar, closing_auction: int | None = None) -> None:
         """``closing_auction`` is the minute that belongs to a day, in minutes after the close; None for none."""
-        self._calendar = calendar
-        self._hours = lru_cache(MONTHS_CACHED)(
-            lambda first, last: SessionPartTable.of(calendar.sessions(first, last), closing_auction)
-        )
+        self._calendar, self._closing_auction = calendar, closing_auction
+        # The months of one symbol are those of the next: what is known of them is not worked out for each.
+        self._hours = lru_cache(SPANS_CACHED)(self._hours_of)
 
     def aggregate(self, minutes: Minutes, timeframes: Sequence[Timeframe]) -> Made:
         """Return the bars of each month and timeframe.
@@ -139,15 +171,23 @@ class BarAggregator:
         return made
 
     def _aggregate(self, months: Sequence[MonthPartition], minutes: Minutes, timeframes: Sequence[Timeframe]) -> Made:
-        hours = [self._hours(month.first, month.last) for month in months]
-        keyed = [parts.keyed(minutes[month]) for month, parts in zip(months, hours, strict=True)]
-        auctions = [parts.auctioned(bars) for bars, parts in zip(keyed, hours, strict=True)]
-        bars, at_closes = (pa.concat_tables(found).combine_chunks() for found in (keyed, auctions))
+        hours = self._hours(*((month.year, month.month) for month in months))
+        tables = [minutes[month] for month in months]
+        if (keyed := hours.keyed(tables)) is None:  # files that another program has written
+            alone = [self._hours((month.year, month.month)).parts for month in months]
+            keyed = pa.concat_tables([parts.keyed(bars) for parts, bars in zip(alone, tables, strict=True)])
+        bars = keyed.combine_chunks()
         try:
-            return self._cut(made_of(bars, at_closes, timeframes), months, timeframes)
+            made = made_of(bars, hours.parts.auctioned(bars), timeframes)
         except OverflowError as error:
-            span = f"{months[0].symbol} between {months[0]} and {months[-1]}"
-            raise PartitionUnreadableError(f"cannot aggregate {span}: {error}; {REPAIRED_BY}") from error
+            if len(months) == 1:
+                raise PartitionUnreadableError(f"cannot aggregate {months[0].symbol} {months[0]}: {error}") from error
+            # what is too much for all together may be none of theirs
+            return {
+                month: made for each in months for month, made in self._aggregate([each], minutes, timeframes).items()
+            }
+        cut = {timeframe: hours.cut(made[timeframe], timeframe) for timeframe in timeframes}
+        return {month: {timeframe: cut[timeframe][at] for timeframe in timeframes} for at, month in enumerate(months)}
 
     def periods(self, days: pa.Table, timeframe: Timeframe) -> pa.Table:
         """Return the weeks or months of days, in no order; both have the column symbol and those of ``DAY_SCHEMA``."""
@@ -160,21 +200,13 @@ class BarAggregator:
         made = _answer(periods_sql(timeframe, DATED, "first_sessions"), tables)
         return made.select(days.schema.names).cast(days.schema)
 
-    def _cut(self, made: pa.Table, months: Sequence[MonthPartition], timeframes: Sequence[Timeframe]) -> Made:
-        """Split bars that are ordered by timeframe, then time."""
-        length, time = (made[name].to_numpy() for name in ("minutes", "time"))
-        bars = made.drop_columns("minutes").rename_columns(BAR_SCHEMA.names).cast(BAR_SCHEMA)
-        midnights = [month.first.midnight.epoch_micros for month in months]
-        ends = [month.last.plus_days(1).midnight.epoch_micros for month in months]
-        hours = [self._hours(month.first, month.last) for month in months]
-        found: dict[MonthPartition, dict[Timeframe, pa.Table]] = {month: {} for month in months}
-        for timeframe in timeframes:
-            start, end = np.searchsorted(length, (timeframe.minutes, timeframe.minutes + 1))
-            bounds = (start + np.searchsorted(time[start:end], times) for times in (midnights, ends))
-            for month, parts, first, after in zip(months, hours, *bounds, strict=True):
-                part = bars.slice(first, after - first)
-                found[month][timeframe] = part if timeframe.is_intraday else parts.days(part)
-        return found
+    def _hours_of(self, *months: tuple[int, int]) -> MonthsOfHours:
+        spans = [MonthPartition(ANY, year, month) for year, month in months]
+        sessions = [session for month in spans for session in self._calendar.sessions(month.first, month.last)]
+        starts = [month.first.midnight.epoch_micros for month in spans]
+        ends = [month.last.plus_days(1).midnight.epoch_micros for month in spans]
+        parts = SessionPartTable.of(sessions, self._closing_auction)
+        return MonthsOfHours(parts, np.array(starts, np.int64), np.array(ends, np.int64))
 
 
 def _groups(minutes: Minutes) -> Iterator[list[MonthPartition]]:

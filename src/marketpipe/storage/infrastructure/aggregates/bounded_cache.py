@@ -9,7 +9,7 @@ SHARE_DROPPED: Final = 8
 """One of so many entries leaves at a time, so that to choose them costs little of what an entry costs."""
 
 
-def make_room(kept: dict[str, Any], most: int) -> None:
+def make_room(kept: dict[Any, Any], most: int) -> None:
     """Drop some entries, chosen at random, if there are already as many as allowed.
 
     The oldest are those that a range which does not fit asks for next, so to drop them would be to keep nothing.

@@ -18,12 +18,9 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, walk
 from marketpipe.shared_kernel.infrastructure.machine.real_disk import REAL_DISK
 from marketpipe.storage.domain.store_survey import CopyFiles, TimeframeFreshness
-from marketpipe.storage.infrastructure.aggregates.aggregate_files import (
-    YearFreshness,
-    aggregate_files,
-    years_between,
-)
+from marketpipe.storage.infrastructure.aggregates.aggregate_files import aggregate_files, years_between
 from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import AggregateFile
+from marketpipe.storage.infrastructure.aggregates.year_freshness import YearFreshness
 from marketpipe.storage.infrastructure.store_layout import COPY_FORMATS, StoreLayout, modified_ns
 
 FRESH, STALE, ABSENT, UNREADABLE = "fresh", "stale", "absent", "cannot be examined"

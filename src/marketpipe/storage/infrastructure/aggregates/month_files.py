@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, suppress
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -17,13 +18,13 @@ from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.shared_kernel.infrastructure.machine.disk import Disk
 from marketpipe.shared_kernel.infrastructure.machine.real_disk import REAL_DISK
 from marketpipe.storage.domain.data_partition import MonthPartition
-from marketpipe.storage.domain.integrity import MOVE_AWAY, REPAIRED_BY
+from marketpipe.storage.domain.integrity import MOVE_AWAY
 from marketpipe.storage.domain.storage_metadata import day_digests, sources_in
 from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import described, fingerprint_of, newest
 from marketpipe.storage.infrastructure.aggregates.read_copies import ReadCopy, Rows
-from marketpipe.storage.infrastructure.compacted.day_access import REPAIRED
 from marketpipe.storage.infrastructure.day_versions import file_mark
 from marketpipe.storage.infrastructure.parquet_files import bars_in, content_of, read_metadata, sha256
+from marketpipe.storage.infrastructure.repair_advice import advising
 from marketpipe.storage.infrastructure.store_layout import (
     GONE,
     DayFile,
@@ -36,11 +37,13 @@ from marketpipe.storage.infrastructure.store_layout import (
 
 @frozen(eq=False)
 class StoredDay:
-    """A day file as it was stored: the mark and the digest of its version, and its bars."""
+    """A day file as it was stored: the mark and the digest of its version, and its bars, ``rows`` of a ``table``."""
 
     mark: VersionMark
     digest: str
-    bars: pa.Table = field(repr=False)
+    table: pa.Table = field(repr=False)
+    offset: int
+    rows: int
 
 
 @frozen(eq=False)
@@ -62,8 +65,20 @@ class MonthInMemory:
         return day_digests({number: day.digest for number, day in self.days.items()})
 
     @property
-    def tables(self) -> Mapping[int, pa.Table]:
-        return {number: self.days[number].bars for number in sorted(self.days)}
+    def rows(self) -> Rows:
+        return {number: self.days[number].rows for number in sorted(self.days)}
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Yield the bars, one day after another. Days that follow one another in a table are one slice of it."""
+        table, start, end = None, 0, 0
+        for _, day in sorted(self.days.items(), key=itemgetter(0)):
+            if day.table is not table or day.offset != end:
+                if table is not None:
+                    yield table.slice(start, end - start)
+                table, start = day.table, day.offset
+            end = day.offset + day.rows
+        if table is not None:
+            yield table.slice(start, end - start)
 
 
 NOT_IN_MEMORY: Final = MonthInMemory({})
@@ -91,11 +106,12 @@ class DayFilesOfMonth:
     @cached_property
     def day_files(self) -> list[DayFile]:
         """Scan the folder. Raises ``StorageError``."""
-        found = scan_day_files(self.folder, self.disk)
-        for name, size, _ in found:
-            if size < 0:
-                kind = "a broken link" if size == GONE else "not a file"
-                raise PartitionUnreadableError(f"{self.folder}/{name} is {kind}; {MOVE_AWAY}, then {REPAIRED}")
+        with self._advising():
+            found = scan_day_files(self.folder, self.disk)
+            for name, size, _ in found:
+                if size < 0:
+                    kind = "a broken link" if size == GONE else "not a file"
+                    raise PartitionUnreadableError(f"{self.folder}/{name} is {kind}; {MOVE_AWAY}")
         return found
 
     @cached_property
@@ -117,29 +133,38 @@ class DayFilesOfMonth:
             and (found := self._digests_in(self.digest_source))
         ):
             return found
-        if self.stored is not None:
-            return self.stored.checked(self.day_files).digests
-        return day_digests({day_in(name): sha256(content) for name, content in self._contents.items()})
+        if (in_memory := self._in_memory) is not None:
+            return in_memory.digests
+        with self._advising():
+            return day_digests({day_in(name): sha256(content) for name, content in self._contents.items()})
 
     def bars(self) -> pa.Table:
         """Read all bars of the month. Raises ``PartitionUnreadableError``: of half a month no aggregate is made."""
         if self._copy is not None:
             return self._copy[1]
-        return pa.concat_tables([BAR_SCHEMA.empty_table(), *self._tables.values()])
+        in_memory = self._in_memory
+        tables = [*(self._tables.values() if in_memory is None else in_memory.tables())]
+        return pa.concat_tables(tables or [BAR_SCHEMA.empty_table()])
 
     @property
     def rows(self) -> Rows:
         """The number of bars of each day. Raises ``PartitionUnreadableError``."""
-        return self._copy[0].rows if self._copy else {day: len(bars) for day, bars in self._tables.items()}
+        if self._copy is not None:
+            return self._copy[0].rows
+        in_memory = self._in_memory
+        return {day: len(bars) for day, bars in self._tables.items()} if in_memory is None else in_memory.rows
+
+    @cached_property
+    def _in_memory(self) -> MonthInMemory | None:
+        return None if self.stored is None else self.stored.checked(self.day_files)
 
     @cached_property
     def _tables(self) -> Mapping[int, pa.Table]:
-        if self.stored is not None:
-            return self.stored.checked(self.day_files).tables
-        try:
+        with self._advising():
             return {day_in(name): bars_in(content, f"{self.folder}/{name}") for name, content in self._contents.items()}
-        except PartitionUnreadableError as error:
-            raise PartitionUnreadableError(f"{error.args[0].rstrip('.')}; {REPAIRED_BY}") from error
+
+    def _advising(self) -> AbstractContextManager[None]:
+        return advising(lambda: self.identity)
 
     @cached_property
     def _copy(self) -> tuple[ReadCopy, pa.Table] | None:

@@ -16,6 +16,7 @@ from itertools import accumulate
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from attrs import field, frozen
@@ -37,6 +38,7 @@ from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import 
 from marketpipe.storage.infrastructure.aggregates.bounded_cache import make_room
 from marketpipe.storage.infrastructure.parquet_files import (
     FileStatus,
+    Int64s,
     as_text,
     checked_bars,
     content_of,
@@ -101,6 +103,24 @@ def digest_of(bars: pa.Table) -> str:
         for chunk in column.chunks:
             digest.update(chunk.view(pa.int64()).to_numpy())
     return digest.hexdigest()
+
+
+@frozen(eq=False)
+class DateRuns:
+    """The trading dates of bars, in runs: each of the ``days``, by its number since 1970, has so many of the bars as
+    ``counts`` has in its place.
+    """
+
+    days: npt.NDArray[np.int32]
+    counts: npt.NDArray[np.int32]
+    first: int | None
+    """The time of the first bar in microseconds since 1970; None if the times do not ascend, or there is no bar."""
+    last: int | None
+    """That of the last bar, with the same exception."""
+
+
+def _bounds_if_ascending(times: Int64s) -> tuple[int, int] | tuple[None, None]:
+    return (int(times[0]), int(times[-1])) if len(times) and (times[1:] >= times[:-1]).all() else (None, None)
 
 
 @frozen(eq=False)
@@ -183,20 +203,27 @@ class ReadCopy:
     @cached_property
     def trading_dates(self) -> pa.Array:
         """The trading date of each bar, encoded in runs: it takes no memory to speak of."""
+        ends, days = np.cumsum(self.date_runs.counts, dtype=np.int32), self.date_runs.days
+        return pa.RunEndEncodedArray.from_arrays(pa.array(ends), pa.array(days).cast(pa.date32()))
+
+    @cached_property
+    def date_runs(self) -> DateRuns:
+        """Those of all its bars; for a mapped copy, which is kept."""
+        return self.date_runs_of(times_of(self.bars()))
+
+    def date_runs_of(self, times: Int64s) -> DateRuns:
+        """Return the runs of trading dates, given the times of all its bars."""
         year, month = map(int, self.metadata[f"{PREFIX}period"].split("-"))
         counts = {date(year, month, day): count for day, count in self.rows.items() if count}
         numbers = np.fromiter(counts.values(), np.int32, len(counts))
         ends = np.cumsum(numbers, dtype=np.int32)
         days = np.array(list(counts), "datetime64[D]").astype(np.int32)
-        times = times_of(self.bars())
         # Bars of a day ascend: if the first and the last have its date, all have it.
         if not all((day_numbers(times[at]) == days).all() for at in (ends - numbers, ends - 1)):
-            numbers = day_numbers(times).astype(np.int32)
-            ends = (
-                np.flatnonzero(np.append(numbers[1:] != numbers[:-1], [True] * bool(len(numbers)))).astype(np.int32) + 1
-            )
-            days = numbers[ends - 1]
-        return pa.RunEndEncodedArray.from_arrays(pa.array(ends, pa.int32()), pa.array(days).cast(pa.date32()))
+            each = day_numbers(times).astype(np.int32)
+            starts = np.flatnonzero(np.diff(each, prepend=each[:1] - 1))
+            days, numbers = each[starts], np.diff(starts, append=len(each)).astype(np.int32)
+        return DateRuns(days, numbers, *_bounds_if_ascending(times))
 
     def _checked(self, bars: pa.Table, columns: pa.Schema) -> pa.Table:
         found, named = checked_bars(bars.replace_schema_metadata(), self.path, columns), sum(self.rows.values())

@@ -18,8 +18,8 @@ from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE, d
 
 EQUAL: Final = f"is in {MONTH_FILE} too: other programs read its bars twice. Remove it, or run 'marketpipe compact'"
 DIFFERS: Final = (
-    f"has other bytes than its day in {MONTH_FILE}, and is read. 'marketpipe ingest' or 'compact' keeps the one that "
-    "was recorded, and puts the other into the quarantine"
+    f"has other bytes than its day in {MONTH_FILE}, and is read. 'marketpipe ingest' or 'marketpipe compact' keeps "
+    "the one that was recorded, and puts the other into the quarantine"
 )
 NEITHER_RECORDED: Final = (
     f"has other bytes than its day in {MONTH_FILE}, and neither was recorded: move away the one that is older, and run "

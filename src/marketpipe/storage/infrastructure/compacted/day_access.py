@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, TypeVar
 from marketpipe.shared_kernel.domain.errors import MonthUnreadableError, StorageError
 from marketpipe.shared_kernel.infrastructure.machine.disk import Disk
 from marketpipe.shared_kernel.infrastructure.machine.real_disk import REAL_DISK
-from marketpipe.storage.domain.integrity import NO_FILE
+from marketpipe.storage.domain.integrity import NO_FILE, repaired_by
 from marketpipe.storage.infrastructure.compacted.month_file import (
     MONTH_FILE,
     DayPart,
@@ -25,7 +25,6 @@ from marketpipe.storage.infrastructure.compacted.month_file import (
     parts_of,
 )
 
-REPAIRED: Final = "'marketpipe ingest' repairs it, or 'marketpipe import' if the bars were imported"
 DAMAGES: Final = frozenset({errno.EACCES, errno.EPERM, errno.EIO, errno.ELOOP, errno.ENXIO})
 """Errors that are of one file: missing permission, a broken disk, a link to itself, a socket."""
 DAY_NAME: Final = re.compile(r"day=\d\d\.parquet", re.ASCII)
@@ -111,10 +110,13 @@ def month_problem(folder: str, disk: Disk = REAL_DISK) -> str | None:
     return None
 
 
-def month_unreadable(path: str, problem: str, advice: str = REPAIRED) -> MonthUnreadableError:
-    """Return the error of a month file. ``problem`` is the end of a sentence that begins with its path."""
-    error = MonthUnreadableError(f"{path} {problem}. {advice}")
-    error.problem = problem
+def month_unreadable(path: str, problem: str, advice: str | None = None) -> MonthUnreadableError:
+    """Return the error of a month file. ``problem`` is the end of a sentence that begins with its path.
+
+    Without ``advice`` it has that for a store whose dataset is not known; see ``advising``.
+    """
+    error = MonthUnreadableError(f"{path} {problem}. {advice or repaired_by(None)}")
+    error.path, error.problem = path, problem
     return error
 
 

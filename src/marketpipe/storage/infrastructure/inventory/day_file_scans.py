@@ -25,7 +25,7 @@ from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import 
 from marketpipe.storage.infrastructure.aggregates.bounded_cache import make_room
 from marketpipe.storage.infrastructure.compacted.day_access import DAY_NAME
 from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE
-from marketpipe.storage.infrastructure.parquet_files import each
+from marketpipe.storage.infrastructure.parquet_files import map_in_threads
 from marketpipe.storage.infrastructure.store_layout import DayFile, StoreLayout, scan_day_files, scan_readable_days
 
 MOST_KEPT: Final = 8192
@@ -198,4 +198,4 @@ class RangeScan:
     def _months(self) -> dict[str, MonthScan]:
         # By several threads if there are many: the interpreter's lock is not needed while Arrow examines files.
         folders = [folder for some in self._folders.values() for folder in some]
-        return dict(zip(folders, each(self._scans.of, folders, self._layout.machine), strict=True))
+        return dict(zip(folders, map_in_threads(self._scans.of, folders, self._layout.machine), strict=True))

@@ -24,12 +24,9 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, read_all
 from marketpipe.storage.domain.data_partition import size_and_time_in
-from marketpipe.storage.infrastructure.aggregates.aggregate_files import (
-    YearFreshness,
-    aggregate_files,
-    years_between,
-)
+from marketpipe.storage.infrastructure.aggregates.aggregate_files import aggregate_files, years_between
 from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import ScannedYears
+from marketpipe.storage.infrastructure.aggregates.year_freshness import YearFreshness
 from marketpipe.storage.infrastructure.compacted.day_access import read_day
 from marketpipe.storage.infrastructure.day_versions import (
     file_mark,

@@ -42,10 +42,10 @@ from marketpipe.storage.domain.integrity import (
     repair_of,
 )
 from marketpipe.storage.domain.storage_metadata import closing_auction_in, days_in, identity_in, label_in, sources_in
-from marketpipe.storage.infrastructure.aggregates.aggregate_files import YearFreshness
 from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import INVALID, AggregateFile
 from marketpipe.storage.infrastructure.aggregates.doubted_files import doubt
 from marketpipe.storage.infrastructure.aggregates.read_copies import ReadCopy
+from marketpipe.storage.infrastructure.aggregates.year_freshness import YearFreshness
 from marketpipe.storage.infrastructure.compacted.both_forms import DIFFERS, EQUAL, NEITHER_RECORDED, days_twice
 from marketpipe.storage.infrastructure.compacted.day_access import month_problem
 from marketpipe.storage.infrastructure.compacted.month_file import MonthFileDamaged

@@ -45,6 +45,8 @@ TOGETHER_BYTES: Final = 32_768
 TOGETHER_FILES: Final = 16
 """Small files go to a thread together, up to so many: a submission takes as long as writing one, and the disk commits
 what is synced together once. All are open then."""
+AGGREGATES_TOGETHER: Final = 262_144
+"""Bytes of aggregates and read copies that go to a thread together: they are larger, and come hundreds at a time."""
 NO_LINK: Final = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EEXIST}
 """Another file system, one without links, too many links, or a name that is taken: a copy can still be made."""
 NOT_ALLOWED: Final = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -91,13 +93,17 @@ class DurableFiles:
                 group.add(path, content, modified_ns)
 
     @contextmanager
-    def group(self) -> Iterator[FileGroup]:
-        """Publish the files that are added, all of them at the end, or none of them if an error ends the block.
+    def group(self, together: int = TOGETHER_BYTES) -> Iterator[FileGroup]:
+        """Publish the files that are added, all of them at the end, or none of them if an error ends the block; but the
+        block may publish those that it has added so far. They are durable at the end, if no error ends it.
 
-        Raises ``StorageError``; each file is then wholly the old one or wholly the new one.
+        So many bytes of files go ``together`` to a thread that writes and syncs them. Raises ``StorageError``; each
+        file is then wholly the old one or wholly the new one.
         """
         with self._new_folders() as prepare, _translated():
-            group = FileGroup(prepare, self._sync, self._executor, self._refuse_links, self._recorder, self._machine)
+            group = FileGroup(
+                *(prepare, self._sync, self._executor, self._refuse_links, self._recorder, self._machine, together)
+            )
             try:
                 yield group
                 group.publish()
@@ -238,6 +244,7 @@ class FileGroup:
         refuse_links: Callable[[Path], object],
         recorder: Recorder,
         machine: Machine = HERE,
+        together: int = TOGETHER_BYTES,
     ) -> None:
         """``prepare`` makes a folder, and returns the others that have to be synced for it, by ``sync``; they raise
         ``OSError``, and ``refuse_links`` too.
@@ -245,7 +252,7 @@ class FileGroup:
         self._prepare, self._sync, self._executor, self._refuse_links = prepare, sync, executor, refuse_links
         self._machine, self._disk = machine, machine.disk
         self._recorder, self._digests = recorder, dict[Path, str]()
-        self._next, self._size = list[NewFile](), 0
+        self._next, self._size, self._together = list[NewFile](), 0, together
         self._coming: list[Future[Sequence[StagedFile]]] = []
         self._prepared, self._above = set[str](), set[Path]()
         self.folders = set[Path]()
@@ -267,7 +274,7 @@ class FileGroup:
         if self._recorder.records(path):
             self._digests[path] = _sha256(content)
         self._size += len(content)
-        if self._size >= TOGETHER_BYTES or len(self._next) == TOGETHER_FILES:
+        if self._size >= self._together or len(self._next) == TOGETHER_FILES:
             files, self._next, self._size = self._next, [], 0
             self._coming.append(self._executor.submit(write_and_sync, files, self._machine))
 

@@ -31,7 +31,7 @@ from marketpipe.storage.infrastructure.compacted.month_file import (
 from marketpipe.storage.infrastructure.compacted.parquet_end import LENGTH_AND_MAGIC, MAGIC, footer_length
 from marketpipe.storage.infrastructure.parquet_files import checked_bars, file_in, read_file, sha256
 from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
-from marketpipe.storage.infrastructure.store_layout import StoreLayout, refuse_links, translating
+from marketpipe.storage.infrastructure.store_layout import StoreLayout, date_of, refuse_links, translating
 
 Recorded = Mapping[TradingDate, RecordedVersion]
 MAGIC_AGAIN: Final = re.compile(re.escape(MAGIC))
@@ -234,7 +234,8 @@ def _label_of(month: MonthPartition, name: str) -> str:
 
 
 def _recorded_digest(month: MonthPartition, name: str, recorded: Recorded) -> str | None:
-    version = recorded.get(TradingDate.parse(f"{month}-{name[4:6]}"))
+    found = date_of(month.year, month.month, name)  # None for a foreign day=31 of February
+    version = None if found is None else recorded.get(TradingDate(found))
     return None if version is None else version.sha256
 
 

@@ -114,10 +114,12 @@ class MonthFolders:
         done = CompactedMonth(month, Condition.CHANGED, len(before), 1, *sizes)
         if dry_run:
             return done
-        if contents is not None:
-            self._set_aside(month, contents)
+        copies = {} if contents is None else self._copied(month, contents)
         whole = StoredDayFile(MONTH_FILE, content, max(day.modified_ns for day in days))
-        return done if self._replaced(folder, whole, before) else CompactedMonth.skipped(month, CHANGED_MEANWHILE)
+        if not self._replaced(folder, whole, before):
+            return CompactedMonth.skipped(month, CHANGED_MEANWHILE)
+        _warn_of_set_aside(copies)
+        return done
 
     def _refuse_damaged(self, month: MonthPartition, identity: DatasetIdentity) -> None:
         """Raise ``MonthUnreadableError`` if the month has a month file, and it does not name its days."""
@@ -186,18 +188,20 @@ class MonthFolders:
             raise StorageError(f"{folder}: {CHANGED_MEANWHILE}")
         if outcome is Exchanged.UNSUPPORTED:
             # Days may be in both forms for a moment, or after a crash: our readers then take the day file.
-            kept_at = self._set_aside(month, contents)
+            copies = self._copied(month, contents)
+            self._move_unreadable(month, contents)
             with self._files.group() as group:
                 for day in contents.from_month:
                     group.add(folder / day.name, day.content, day.modified_ns)
             if contents.file is None:
-                kept_at = self._replaced_files.move(month, folder / MONTH_FILE)
+                copies[folder / MONTH_FILE] = self._replaced_files.move(month, folder / MONTH_FILE)
             else:
                 self._give_rights(folder, contents.from_month)
                 self._files.remove(folder / MONTH_FILE)
             self._files.confirm([folder / MONTH_FILE])
+            _warn_of_set_aside(copies)
             if contents.is_damaged:
-                _warn(folder / MONTH_FILE, contents, kept_at)
+                _warn(folder / MONTH_FILE, contents, copies.get(folder / MONTH_FILE))
 
     def _give_rights(self, folder: Path, days: Sequence[StoredDayFile]) -> None:
         """Let those read the days who could read the month file."""
@@ -206,21 +210,17 @@ class MonthFolders:
             for day in days:
                 give_rights(folder / day.name, rights, self._disk)
 
-    def _set_aside(self, month: MonthPartition, contents: MonthContents) -> Path | None:
-        """Copy what is about to be removed and is no version on record; return where the month file is, if it was."""
-        for day in contents.set_aside:
-            kept_at = self._replaced_files.copy(month, day)
-            logger.warning(
-                "%s was not the version of that day that is recorded. It is %s now, for you to remove",
-                self._layout.month(month) / day.name,
-                kept_at,
-            )
+    def _move_unreadable(self, month: MonthPartition, contents: MonthContents) -> None:
         for name in contents.unreadable:
             kept_at = self._replaced_files.move(month, self._layout.month(month) / name)
             logger.warning("%s cannot be read. It is %s now", self._layout.month(month) / name, kept_at)
+
+    def _copied(self, month: MonthPartition, contents: MonthContents) -> dict[Path, Path]:
+        """Copy what is about to be removed and is no version on record; return where the copy of each path is."""
+        taken = [*contents.set_aside]
         if contents.keeps_month_file and contents.file is not None:
-            return self._replaced_files.copy(month, contents.file)
-        return None
+            taken.append(contents.file)
+        return {self._layout.month(month) / file.name: self._replaced_files.copy(month, file) for file in taken}
 
     def _days(self, month: MonthPartition, contents: MonthContents | None) -> list[StoredDayFile]:
         """Return the days of a month, ascending; those of ``contents`` in the place of files that are set aside."""
@@ -267,6 +267,15 @@ def _lost(contents: MonthContents) -> str | None:
     if contents.may_lack_days:
         return f"{LACKING} (of its damaged file, {count_of(len(contents.from_month), 'day')} can be read)"
     return f"{count_of(len(contents.lost), 'day')} of its damaged file cannot be read" if contents.lost else None
+
+
+def _warn_of_set_aside(copies: Mapping[Path, Path]) -> None:
+    """Name the day files that gave way to a recorded version. To be called when that has happened."""
+    for path, copy in copies.items():
+        if path.name != MONTH_FILE:
+            logger.warning(
+                "%s was not the version of that day that is recorded. It is %s now, for you to remove", path, copy
+            )
 
 
 def _warn(path: Path, contents: MonthContents, kept_at: Path | None) -> None:

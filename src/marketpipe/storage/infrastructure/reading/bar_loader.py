@@ -12,7 +12,6 @@ from attrs import frozen
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.domain.ohlcv_bar import SymbolDaySlice
-from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import DaySource, Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
@@ -32,8 +31,8 @@ from marketpipe.storage.infrastructure.official.official_reader import OfficialR
 from marketpipe.storage.infrastructure.parquet_files import (
     bars_in,
     content_of,
-    each,
     file_in,
+    map_in_threads,
     read_bars,
     scan_bars,
     sha256,
@@ -45,7 +44,8 @@ from marketpipe.storage.infrastructure.reading.selected_bars import (
     repeated,
     selected,
 )
-from marketpipe.storage.infrastructure.reading.stored_minutes import BarRange, StoredMinutes, damaged, in_one
+from marketpipe.storage.infrastructure.reading.stored_minutes import BarRange, Hours, StoredMinutes, damaged, in_one
+from marketpipe.storage.infrastructure.repair_advice import advising
 from marketpipe.storage.infrastructure.store_layout import (
     StoreLayout,
     date_of,
@@ -72,9 +72,11 @@ class VersionFile:
 class AsOfReader:
     """Bars as the store had them at a moment. Only minutes have revisions: other timeframes are made from them."""
 
-    def __init__(self, layout: StoreLayout, new_aggregator: Callable[[], BarAggregator]) -> None:
+    def __init__(
+        self, layout: StoreLayout, new_aggregator: Callable[[], BarAggregator], identity: StoredIdentity | None = None
+    ) -> None:
         self._layout, self._index, self._new_aggregator = layout, VersionIndex(layout), new_aggregator
-        self._minutes = StoredMinutes(layout)
+        self._minutes = StoredMinutes(layout, identity=identity)
 
     def read(self, wanted: BarRange, as_of: Timestamp) -> pa.Table:
         """Return the bars as they were at ``as_of``. Raises ``StorageError``, also for damaged files."""
@@ -177,8 +179,9 @@ class _FileTimes:
 class ParquetStoredBars:
     """The stored minute bars, symbol-day by symbol-day: the adapter of ``StoredBars``."""
 
-    def __init__(self, layout: StoreLayout) -> None:
-        self._layout = layout
+    def __init__(self, layout: StoreLayout, identity: StoredIdentity | None = None) -> None:
+        """``identity`` finds the dataset of the store, and without it one is made."""
+        self._layout, self._identity = layout, identity or StoredIdentity(layout)
 
     def symbols(self) -> tuple[Symbol, ...]:
         return tuple(self._layout.symbols())
@@ -195,7 +198,8 @@ class ParquetStoredBars:
                     yield from (SymbolDay(symbol, date) for date in sorted(dates))
 
     def read(self, days: Sequence[SymbolDay]) -> ArrowBars:
-        tables = [read_bars(self._layout.bars(day), self._layout.disk) for day in days]
+        with advising(self._identity.read):
+            tables = [read_bars(self._layout.bars(day), self._layout.disk) for day in days]
         offsets = accumulate((len(table) for table in tables), initial=0)
         parts = zip(days, offsets, tables, strict=False)
         slices = tuple(SymbolDaySlice(day, offset, len(table)) for day, offset, table in parts)
@@ -215,12 +219,15 @@ class BarLoader:
         new_aggregator: Callable[[], BarAggregator],
         sessions: Sessions = lambda *_: (),
         opened: OpenedCopies | None = None,
+        identity: StoredIdentity | None = None,
     ) -> None:
-        """``sessions`` are asked for only if the regular hours are wanted; ``opened`` keeps opened read copies."""
-        self._layout, self._as_of, self._hours = layout, AsOfReader(layout, new_aggregator), RegularHours(sessions)
-        self._minutes = StoredMinutes(layout, opened)
+        """``sessions`` are asked for only if the regular hours are wanted; ``opened`` keeps opened read copies;
+        ``identity`` finds the dataset of the store, and without it one is made.
+        """
+        self._layout, self._identity = layout, identity or StoredIdentity(layout)
+        self._as_of, self._hours = AsOfReader(layout, new_aggregator, self._identity), RegularHours(sessions)
+        self._minutes = StoredMinutes(layout, opened, self._identity)
         self._new_aggregator, self._official = new_aggregator, OfficialRows(layout)
-        self._identity: DatasetIdentity | None = None
 
     def load(
         self,
@@ -245,12 +252,8 @@ class BarLoader:
         ranges = [BarRange(symbol, first, last, timeframe, read) for symbol in symbols]
         self._refuse_links(ranges, timeframe)
         hours = self._hours if selection.regular_hours else _all_hours
-        if timeframe is Timeframe.MINUTE_1 and as_of is None:
-            found = self._minutes.read(ranges, hours, scanned)
-        elif timeframe.is_made_of_days:
-            found = self._periods(ranges, as_of)
-        else:
-            found = self._bars(ranges, as_of) if timeframe.is_intraday else self._days(ranges, as_of)
+        with advising(self._identity.read):
+            found = self._found(ranges, timeframe, as_of, hours, scanned)
         if source is not None:
             found = [bars.filter(pa.array(bars["source"].to_numpy() == str(source))) for bars in found]
         if as_of is not None or timeframe is not Timeframe.MINUTE_1:
@@ -259,6 +262,21 @@ class BarLoader:
         if not found:
             found, names = [(BAR_SCHEMA if timeframe.is_intraday else DAY_SCHEMA).empty_table()], [""]
         return selected(found, names, selection)
+
+    def _found(
+        self,
+        ranges: Sequence[BarRange],
+        timeframe: Timeframe,
+        as_of: Timestamp | None,
+        hours: Hours,
+        scanned: Scanned | None,
+    ) -> list[pa.Table]:
+        """Return the bars of each range: of all hours, but for minutes of the present."""
+        if timeframe is Timeframe.MINUTE_1 and as_of is None:
+            return self._minutes.read(ranges, hours, scanned)
+        if timeframe.is_made_of_days:
+            return self._periods(ranges, as_of)
+        return self._bars(ranges, as_of) if timeframe.is_intraday else self._days(ranges, as_of)
 
     def dates_at(
         self, symbol: Symbol, first: TradingDate, last: TradingDate, as_of: Timestamp
@@ -315,7 +333,7 @@ class BarLoader:
     def _tables(self, ranges: Sequence[BarRange], paths: Iterable[Sequence[str]]) -> list[list[pa.Table | None]]:
         """Read the files of all symbols together: there may be a thousand symbols with a file each."""
         files = [[(wanted, path) for path in some] for wanted, some in zip(ranges, paths, strict=True)]
-        read = iter(each(self._read, [*chain.from_iterable(files)], self._layout.machine))
+        read = iter(map_in_threads(self._read, [*chain.from_iterable(files)], self._layout.machine))
         return [[*islice(read, len(some))] for some in files]
 
     def _refuse_links(self, ranges: Sequence[BarRange], timeframe: Timeframe) -> None:
@@ -354,8 +372,7 @@ class BarLoader:
         try:
             if (content := content_of(path, self._layout.disk)) is None:
                 return None
-            self._identity = self._identity or StoredIdentity(self._layout).read()
-            refuse_others(path, identity_in(file_in(content, path, columns=False)[1]), self._identity)
+            refuse_others(path, identity_in(file_in(content, path, columns=False)[1]), self._identity.read())
             return wanted.within(bars_in(content, path, wanted.schema))
         except PartitionUnreadableError as error:
             raise damaged(wanted, error) from error

@@ -19,15 +19,21 @@ import pyarrow as pa
 
 from marketpipe.shared_kernel.domain.errors import QueryError, StorageError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.storage.domain.integrity import REPAIRED_BY
+from marketpipe.storage.domain.integrity import repaired_by
 from marketpipe.storage.infrastructure.aggregates.read_copies import OpenedCopies
 from marketpipe.storage.infrastructure.inventory.day_file_scans import DayFileScans
+from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
+from marketpipe.storage.infrastructure.reading.bars_query import bars_query
 from marketpipe.storage.infrastructure.reading.consistent_reading import read_consistently
-from marketpipe.storage.infrastructure.reading.locked_connections import LockedConnections
+from marketpipe.storage.infrastructure.reading.copies_answer_bars import answered_bars
+from marketpipe.storage.infrastructure.reading.copies_answer_figures import figures_of, symbol_figures
 from marketpipe.storage.infrastructure.reading.needed_bars import NeededBars, needed_bars
 from marketpipe.storage.infrastructure.reading.query_views import QueryViews, allowed_folders, view_of
+from marketpipe.storage.infrastructure.reading.sandboxed_connections import SandboxedConnections
 from marketpipe.storage.infrastructure.reading.selected_bars import Sessions
+from marketpipe.storage.infrastructure.reading.session_hours import SessionColumns, SessionNames
 from marketpipe.storage.infrastructure.reading.syntax_tree import Tree, parts_of, syntax_tree, without_explain
+from marketpipe.storage.infrastructure.repair_advice import advising
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
 Connection = duckdb.DuckDBPyConnection
@@ -60,15 +66,19 @@ class DuckDBQuery:
         limits: Mapping[str, str] = LIMITS,
         opened: OpenedCopies | None = None,
         scans: DayFileScans | None = None,
+        identity: StoredIdentity | None = None,
     ) -> None:
         """``closing_auction`` returns that of days made of minutes, in minutes after the close; None for none.
 
         ``limits`` are settings of DuckDB, such as ``memory_limit``. ``opened`` keeps opened read copies, and ``scans``
-        what was found in folders.
+        what was found in folders. ``identity`` finds the dataset of the store, and without it one is made.
         """
+        self._identity = identity or StoredIdentity(layout)
         self._layout, self._opened, self._scans = layout, opened, DayFileScans() if scans is None else scans
         self._sessions, self._closing_auction = sessions, closing_auction
-        self._connections = LockedConnections(limits, lambda: allowed_folders(self._roots()))
+        self._session_columns, self._session_names = SessionColumns(), SessionNames(sessions)
+        self._largest: int | None = None
+        self._connections = SandboxedConnections(limits, lambda: allowed_folders(self._roots()))
 
     def close(self) -> None:
         """Close the connection that is kept for the next query."""
@@ -80,7 +90,7 @@ class DuckDBQuery:
         Raises ``QueryError`` for a wrong query, ``ConfigurationError`` for a view without bars, and ``StorageError``
         for files that cannot be read. The message contains DuckDB's own.
         """
-        return self._consistently(sql, _bounded)
+        return self._consistently(sql, _bounded, self._answered)
 
     def stream(self, sql: str, use: Callable[[pa.RecordBatchReader], T]) -> T:
         """Return what ``use`` makes of the answer, which may be larger than the memory. Raises as ``run``.
@@ -89,26 +99,47 @@ class DuckDBQuery:
         """
         return self._consistently(sql, lambda connection, sql: _streamed(connection, sql, use))
 
-    def _consistently(self, sql: str, answer: Callable[[Connection, str], T]) -> T:
+    def _consistently(
+        self,
+        sql: str,
+        answer: Callable[[Connection, str], T],
+        plainly: Callable[[str, Tree, QueryViews], T | None] = lambda *_: None,
+    ) -> T:
+        """``plainly`` returns the answer without DuckDB, or None."""
         with self._translating():
             tree = answer_interruptibly(self._connections.open, lambda connection: syntax_tree(connection, sql))
-        needed = self._needed(tree)  # of what is missing in it, all
+        needed = needed_bars(tree, VIEWS)  # of what is missing in it, all
         views = self._views(sql, needed)
-        try:
-            return read_consistently(views.fingerprints, lambda: self._run(sql, tree, answer, views))
-        except StorageError as error:
-            if not views.reads_copies or not _may_be_of_a_file(error):
-                raise
-        of_day_files = self._views(sql, needed, copies=False)  # a copy may be torn, and is then as good as none
-        return read_consistently(of_day_files.fingerprints, lambda: self._run(sql, tree, answer, of_day_files))
 
-    def _needed(self, tree: Tree) -> Mapping[str, NeededBars]:
-        return needed_bars(tree, VIEWS)
+        def read() -> T:
+            found = plainly(sql, tree, views)
+            return self._run(sql, tree, answer, views) if found is None else found
+
+        with advising(self._identity.read):
+            try:
+                return read_consistently(views.fingerprints, read)
+            except StorageError as error:
+                if not views.reads_copies or not _may_be_of_a_file(error):
+                    raise
+            of_day_files = self._views(sql, needed, copies=False)  # a copy may be torn, and is then as good as none
+            return read_consistently(of_day_files.fingerprints, lambda: self._run(sql, tree, answer, of_day_files))
+
+    def _answered(self, sql: str, tree: Tree, views: QueryViews) -> pa.Table | None:
+        """Return the answer if read copies have it without DuckDB; None if they do not."""
+        if (figures := symbol_figures(sql, tree)) is not None:
+            return views.answered(lambda files: figures_of(files, figures))
+        if (selection := bars_query(sql, tree)) is None:
+            return None
+        if self._largest is None:  # it is a setting of every connection
+            with self._translating():
+                self._largest = answer_interruptibly(self._connections.open, _largest_answer)
+        most = self._largest
+        return views.answered(lambda files: answered_bars(files, selection, most, self._session_names))
 
     def _views(self, sql: str, needed: Mapping[str, NeededBars], *, copies: bool = True) -> QueryViews:
-        calendar = self._sessions, self._closing_auction
-        kept = self._opened, self._scans
-        return QueryViews(self._layout, sql, needed, *calendar, *kept, copies=copies)
+        calendar, kept = (self._sessions, self._closing_auction), (self._opened, self._scans)
+        given = *calendar, self._identity, *kept
+        return QueryViews(self._layout, sql, needed, *given, self._session_columns, copies=copies)
 
     def _run(self, sql: str, tree: Tree, answer: Callable[[Connection, str], T], views: QueryViews) -> T:
         def checked(connection: Connection) -> T:
@@ -116,10 +147,10 @@ class DuckDBQuery:
             return answer(connection, sql)
 
         with self._translating():
-            return answer_interruptibly(lambda: self.locked(views), checked)
+            return answer_interruptibly(lambda: self.connection(views), checked)
 
     @contextmanager
-    def locked(self, views: QueryViews | None = None) -> Iterator[Connection]:
+    def connection(self, views: QueryViews | None = None) -> Iterator[Connection]:
         """Open a connection that can read the files of the store and no others, with these views."""
         with self._connections.open() as connection:
             (views or self._views("", {})).create(connection)
@@ -142,7 +173,7 @@ class DuckDBQuery:
         roots = [f"{root.resolve()}/" for root in self._roots()]
         if not message.startswith(OUT_OF_REACH) and any(root in message for root in roots):
             reason = message.partition("\n")[0]  # then comes the SQL of a view
-            return StorageError(f"a file of the store is damaged: {reason}. {REPAIRED_BY}")
+            return StorageError(f"a file of the store is damaged: {reason}. {repaired_by(self._identity.read())}")
         return QueryError(f"the query is not valid: {message}")
 
     def _roots(self) -> tuple[Path, ...]:

@@ -21,7 +21,7 @@ from marketpipe.storage.domain.data_partition import MonthPartition, Revision
 from marketpipe.storage.domain.store_survey import RestatedDay, RestatementSurvey
 from marketpipe.storage.infrastructure.compacted.day_access import day_status
 from marketpipe.storage.infrastructure.day_versions import VersionIndex, moment_of
-from marketpipe.storage.infrastructure.parquet_files import bars_at, content_of, each, sha256
+from marketpipe.storage.infrastructure.parquet_files import bars_at, content_of, map_in_threads, sha256
 from marketpipe.storage.infrastructure.reading.bar_comparer import compare_bars
 from marketpipe.storage.infrastructure.store_layout import MONTH_FOLDER, StoreLayout, translating
 
@@ -44,7 +44,7 @@ class FormerVersions:
         """Compare the newest ``most`` former versions of days between the dates, both inclusive."""
         steps = [step for symbol in symbols for step in self._steps(symbol, first, last)]
         newest = nlargest(most, steps, key=lambda step: step.revision.known_since)
-        days = each(self._compared, newest, self._layout.machine)
+        days = map_in_threads(self._compared, newest, self._layout.machine)
         return RestatementSurvey(tuple(days), len(steps))
 
     def _steps(self, symbol: Symbol, first: TradingDate, last: TradingDate) -> Iterator[_Step]:

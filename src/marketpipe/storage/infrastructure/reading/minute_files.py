@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -19,7 +20,7 @@ from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.infrastructure.aggregates.read_copies import FreshCopies, FreshCopy, OpenedCopies
 from marketpipe.storage.infrastructure.inventory.day_file_scans import DayFileScans
 from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
-from marketpipe.storage.infrastructure.parquet_files import each
+from marketpipe.storage.infrastructure.parquet_files import map_in_threads
 from marketpipe.storage.infrastructure.reading.consistent_reading import Fingerprints, fingerprints_below
 from marketpipe.storage.infrastructure.reading.selected_bars import SYMBOL
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
@@ -42,26 +43,38 @@ class MinuteFiles:
 
     @classmethod
     def found(
-        cls, layout: StoreLayout, months: Sequence[MonthPartition], opened: OpenedCopies | None, scans: DayFileScans
+        cls,
+        layout: StoreLayout,
+        months: Sequence[MonthPartition],
+        identity: StoredIdentity,
+        opened: OpenedCopies | None,
+        scans: DayFileScans,
     ) -> MinuteFiles:
-        """List the files of these months; ``opened`` keeps opened copies, and ``scans`` what was found in folders.
+        """List the files of these months. ``identity`` finds the dataset of the store, ``opened`` keeps opened copies,
+        and ``scans`` what was found in folders.
 
         Raises ``StorageError``.
         """
-        scanned = dict(zip(months, each(lambda month: _scanned(month, layout, scans), months), strict=True))
-        fresh = FreshCopies(layout, StoredIdentity(layout).read, scanned.get, opened)
+        scan = partial(_scanned, layout=layout, scans=scans)
+        scanned = dict(zip(months, map_in_threads(scan, months, layout.machine), strict=True))
+        fresh = FreshCopies(layout, identity.read, scanned.get, opened)
         others, mapped = list[MonthPartition](), 0
         copies, fingerprints = list[FreshCopy](), dict[str, tuple[int, int]]()
         for month in months:
             copy = fresh.of(month)
             is_allowed = copy is not None and (not copy.is_arrow or mapped < MOST_MAPPED)
-            if copy is None or not is_allowed or (fingerprint := _fingerprint(copy)) == ABSENT:
+            if copy is None or not is_allowed or copy.status is None:
                 others.append(month)
             else:
                 mapped += copy.is_arrow
                 copies.append(copy)
-                fingerprints[copy.path] = fingerprint
+                fingerprints[copy.path] = copy.status.inode, copy.status.modified_ns
         return cls(layout, copies, others, fingerprints)
+
+    @property
+    def are_mapped(self) -> bool:
+        """Whether copies in Arrow's format have all the bars: to open them takes no memory, and nothing is decoded."""
+        return not self.others and all(copy.is_arrow for copy in self.copies)
 
     @property
     def are_unchanged(self) -> bool:
@@ -122,8 +135,12 @@ def _fingerprint(copy: FreshCopy) -> tuple[int, int]:
 
 
 def _with_symbols(tables: Sequence[pa.Table], owners: Sequence[str]) -> pa.Table:
-    names = sorted(set(owners))
-    numbers = {name: number for number, name in enumerate(names)}
-    which = np.repeat(np.array([numbers[owner] for owner in owners], np.int32), list(map(len, tables)))
-    symbols = pa.DictionaryArray.from_arrays(pa.array(which), pa.array(names, pa.string()))
-    return pa.concat_tables(tables).append_column(SYMBOL.name, symbols)
+    """Put the tables together with a column of their symbols, whose parts of one symbol share their memory."""
+    names, longest = sorted(set(owners)), dict[str, int]()
+    for owner, bars in zip(owners, tables, strict=True):
+        longest[owner] = max(len(bars), longest.get(owner, 0))
+    texts = pa.array(names, pa.string())
+    numbers = {name: pa.array(np.full(longest[name], number, np.int32)) for number, name in enumerate(names)}
+    places = (numbers[owner].slice(0, len(bars)) for owner, bars in zip(owners, tables, strict=True))
+    symbols = [pa.DictionaryArray.from_arrays(some, texts, safe=False) for some in places]
+    return pa.concat_tables(tables).append_column(SYMBOL.name, pa.chunked_array(symbols))

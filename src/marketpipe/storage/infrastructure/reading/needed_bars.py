@@ -117,7 +117,7 @@ def _restricted(select: Tree) -> Iterator[tuple[Tree, NeededBars]]:
             # With one table a name alone is of its column. An output column of that name is left out of it: it is the
             # column's name that DuckDB takes, but nothing here should depend on that.
             plain = COLUMNS - hidden if len(found) == 1 else frozenset[str]()
-            yield source, _Conditions(name, plain).needed(condition)
+            yield source, Conditions(name, plain).needed(condition)
 
 
 def _sources(source: Tree) -> Iterator[Tree | None]:
@@ -142,7 +142,7 @@ def _is_plain(source: Tree) -> bool:
 
 
 @frozen
-class _Conditions:
+class Conditions:
     """Conditions on the columns of a table: those with its ``name``, and if they are ``plain`` those without."""
 
     name: str
@@ -167,10 +167,36 @@ class _Conditions:
             return self._compared(kind, left, right) & self._compared(MIRRORED[kind], right, left)
         return ALL
 
-    def _compared(self, kind: str, left: Tree, right: Tree) -> NeededBars:
-        column = self._column(left)
+    def exactly(self, condition: Tree) -> NeededBars | None:
+        """Return exactly the bars for which it is true; None if it depends on more than symbols and trading dates, or
+        is not of those that must all be met.
+        """
+        kind, children = str(condition.get("type")), condition.get("children", ())
+        if kind == "CONJUNCTION_AND":
+            found = [each for each in map(self.exactly, children) if each is not None]
+            return reduce(and_, found, ALL) if len(found) == len(children) else None
+        if kind == "COMPARE_IN":
+            is_exact = all(self._is_exact("COMPARE_EQUAL", children[0], each) for each in children[1:])
+            is_exact = is_exact and self.column(children[0]) == SYMBOL  # dates need not be one after another
+        elif kind == "COMPARE_BETWEEN":
+            column, bounds = condition["input"], (condition["lower"], condition["upper"])
+            is_exact = self.column(column) == TRADING_DATE and all(map(_is_valid_date, bounds))
+        else:
+            is_exact = kind in MIRRORED and self._is_exact(kind, condition["left"], condition["right"])
+        return self.needed(condition) if is_exact else None
+
+    def _is_exact(self, kind: str, left: Tree, right: Tree) -> bool:
+        column, value = self.column(left), right
+        if column is None:
+            column, value = self.column(right), left
         if column == SYMBOL:
-            text = _text(right) if kind == "COMPARE_EQUAL" else None
+            return kind == "COMPARE_EQUAL" and text_of(value) is not None
+        return column == TRADING_DATE and _is_valid_date(value)
+
+    def _compared(self, kind: str, left: Tree, right: Tree) -> NeededBars:
+        column = self.column(left)
+        if column == SYMBOL:
+            text = text_of(right) if kind == "COMPARE_EQUAL" else None
             return ALL if text is None else NeededBars(frozenset({text}))
         day = None if column is None else _day(right)
         if day is None:
@@ -182,7 +208,7 @@ class _Conditions:
             first=_moved(day, before) if has_start else date.min, last=_moved(day, after) if has_end else date.max
         )
 
-    def _column(self, expression: Tree) -> str | None:
+    def column(self, expression: Tree) -> str | None:
         """Return which of the three columns an expression is; None if it is another, or more than a column."""
         if expression.get("type") != "COLUMN_REF":
             return None
@@ -191,18 +217,24 @@ class _Conditions:
         return name if is_known and name in COLUMNS else None
 
 
-def _text(expression: Tree) -> str | None:
+def text_of(expression: Tree) -> str | None:
     """Return the text of a constant; None if it is no constant, or not a text."""
     literal = expression.get("literal")
     is_text = expression.get("type") == "VALUE_CONSTANT" and isinstance(literal, dict) and literal["kind"] == "STRING"
     return str(literal["text"]) if is_text and isinstance(literal, dict) else None
 
 
+def dated_text(expression: Tree) -> tuple[str, str]:
+    """Return the type and the text of a constant date or moment, no type for a mere text; no text for anything else."""
+    if expression.get("type") != "OPERATOR_CAST":
+        return "", text_of(expression) or ""
+    kind, is_cast = type_of(expression), not expression.get("try_cast")
+    return kind, (text_of(expression.get("child", {})) or "") if is_cast and kind in DATED else ""
+
+
 def _day(expression: Tree) -> date | None:
     """Return the date in a constant date or moment; None if it is no such constant."""
-    if expression.get("type") == "OPERATOR_CAST" and not expression.get("try_cast") and _type(expression) in DATED:
-        expression = expression.get("child", {})
-    match = MOMENT.fullmatch(_text(expression) or "")
+    match = MOMENT.fullmatch(dated_text(expression)[1])
     try:
         return None if match is None else date.fromisoformat(match[1])
     except ValueError:  # DuckDB will refuse it
@@ -211,17 +243,19 @@ def _day(expression: Tree) -> date | None:
 
 def _is_date(expression: Tree) -> bool:
     """Return whether a constant that a date is compared with is a date too: a text then becomes one."""
-    is_cast = expression.get("type") == "OPERATOR_CAST"
-    return (not is_cast or _type(expression) == "date") and DAY.fullmatch(_text(_uncast(expression)) or "") is not None
+    kind, text = dated_text(expression)
+    return kind in ("", "date") and DAY.fullmatch(text) is not None
 
 
-def _uncast(expression: Tree) -> Tree:
-    inner: Tree = expression.get("child", expression)
-    return inner
+def _is_valid_date(expression: Tree) -> bool:
+    return _is_date(expression) and _day(expression) is not None
 
 
-def _type(cast: Tree) -> str:
-    return str(cast.get("type_expr", {}).get("type_name", "")).lower()
+def type_of(cast: Tree) -> str:
+    """Return the name of a type; "?" for one with parameters or in a schema: DuckDB may refuse it."""
+    of_type = cast.get("type_expr", {})
+    name, path = str(of_type.get("type_name", "")), of_type.get("qualified_name", {}).get("path")
+    return name.lower() if path == [name] and not of_type.get("children") else "?"
 
 
 def _moved(day: date, days: int) -> date:

@@ -16,7 +16,7 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, exists
 from marketpipe.storage.domain.store_survey import QualitySurvey, RuleCount, RuleKey
-from marketpipe.storage.infrastructure.parquet_files import each, read_rows
+from marketpipe.storage.infrastructure.parquet_files import map_in_threads, read_rows
 from marketpipe.storage.infrastructure.store_layout import StoreLayout, translating
 
 OF_MINUTES, OF_OFFICIAL_DAYS = "rejected", "official day"
@@ -46,7 +46,7 @@ class Quarantine:
         files = [(OF_MINUTES, day.symbol, day.trading_date, self._layout.rejected(day)) for day in days[:most]]
         found, unreadable = RuleExamples(), list[str]()
         for some in _batches([*files, *self._of_official_days(symbols, years)]):
-            tables = each(partial(_rows_of, disk=self._layout.disk), some, self._layout.machine)
+            tables = map_in_threads(partial(_rows_of, disk=self._layout.disk), some, self._layout.machine)
             for (kind, symbol, date, _), rows in zip(some, tables, strict=True):
                 if isinstance(rows, str):
                     unreadable.append(rows)

@@ -24,6 +24,7 @@ from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.infrastructure.aggregates.cascade import view_of_minutes
 from marketpipe.storage.infrastructure.aggregates.read_copies import OpenedCopies
 from marketpipe.storage.infrastructure.inventory.day_file_scans import DayFileScans
+from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
 from marketpipe.storage.infrastructure.official.daily_bars import (
     FIRST_SESSIONS,
     PERIOD_UNITS,
@@ -49,7 +50,7 @@ from marketpipe.storage.infrastructure.reading.needed_files import (
     needed_years,
 )
 from marketpipe.storage.infrastructure.reading.selected_bars import Sessions
-from marketpipe.storage.infrastructure.reading.session_hours import UNKNOWN, session_column, session_table
+from marketpipe.storage.infrastructure.reading.session_hours import UNKNOWN, SessionColumns, session_table
 from marketpipe.storage.infrastructure.store_layout import MONTH_FOLDER, PARQUET, YEAR_FOLDER, StoreLayout
 
 Connection = duckdb.DuckDBPyConnection
@@ -94,15 +95,19 @@ class QueryViews:
         needed: Mapping[str, NeededBars],
         sessions: Sessions,
         closing_auction: Callable[[], int | None],
+        identity: StoredIdentity,
         opened: OpenedCopies | None,
         scans: DayFileScans,
+        session_columns: SessionColumns,
         *,
         copies: bool = True,
     ) -> None:
         """``needed`` has for views that the query names what it needs of them, if that is not all. ``sessions`` and
         ``closing_auction`` are asked for only if a view that the query names needs them. Without ``copies``, minutes
-        are those of the day files. ``opened`` keeps opened read copies, ``scans`` what was found in folders.
+        are those of the day files. ``identity`` finds the dataset of the store, ``opened`` keeps opened read copies,
+        ``scans`` what was found in folders, and ``session_columns`` what was made of sessions.
         """
+        self._identity, self._session_columns = identity, session_columns
         self._opened, self._scans = opened, scans
         self._layout, self._sessions, self._closing_auction = layout, sessions, closing_auction
         self._timeframes = tuple(timeframe for timeframe in Timeframe if _is_needed(timeframe, sql))
@@ -114,6 +119,12 @@ class QueryViews:
         self._may_read_copies, self._tables = copies, 0
         self._minutes: MinuteFiles | None = None
         self._sources = MinuteSources(layout)
+
+    def answered(self, answer: Callable[[MinuteFiles], pa.Table | None]) -> pa.Table | None:
+        """Return the answer that ``answer`` makes of the files of minutes, without DuckDB; None if it makes none, or if
+        there are no copies. After ``fingerprints``.
+        """
+        return None if self._minutes is None else answer(self._minutes)
 
     @property
     def reads_copies(self) -> bool:
@@ -147,7 +158,7 @@ class QueryViews:
             return fingerprints_below([self._layout.data] if self._chosen is None else self._folders(self._chosen))
         if self._minutes is None or not self._minutes.are_unchanged:
             self._minutes = MinuteFiles.found(
-                self._layout, [*needed_months(self._layout, needed)], self._opened, self._scans
+                self._layout, [*needed_months(self._layout, needed)], self._identity, self._opened, self._scans
             )
         return self._minutes.fingerprints()
 
@@ -175,7 +186,7 @@ class QueryViews:
     def _create_view(self, connection: Connection, timeframe: Timeframe) -> None:
         name, session, bars = view_of(timeframe), UNKNOWN, EMPTY
         if timeframe in self._timeframes:
-            session = session_column(self._dates())
+            session = self._session_columns.of(self._dates())
             bars = _union(self._stored_and_made(timeframe, connection)) or self._none_of(timeframe)
         connection.execute(INTRADAY.format(name=name, session=session, bars=bars))
 
@@ -291,7 +302,8 @@ def view_of(timeframe: Timeframe) -> str:
 
 def allowed_folders(roots: Iterable[Path]) -> str:
     """Return the resolved folders as SQL: each as it is, and with the characters escaped that a glob interprets."""
-    return ", ".join(f"'{quoted(form)}/'" for root in roots for form in (root.resolve(), literal(root.resolve())))
+    resolved = [root.resolve() for root in roots]
+    return ", ".join(f"'{quoted(form)}/'" for root in resolved for form in (root, literal(root)))
 
 
 def _is_needed(timeframe: Timeframe, sql: str) -> bool:

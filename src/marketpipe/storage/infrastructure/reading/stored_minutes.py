@@ -16,7 +16,7 @@ from typing import Final
 import pyarrow as pa
 from attrs import frozen
 
-from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
+from marketpipe.shared_kernel.domain.errors import MonthUnreadableError, PartitionUnreadableError
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
@@ -25,7 +25,7 @@ from marketpipe.storage.domain.data_partition import MonthPartition, day_file
 from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import Scanned
 from marketpipe.storage.infrastructure.aggregates.read_copies import MOST_KEPT, FreshCopies, FreshCopy, OpenedCopies
 from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
-from marketpipe.storage.infrastructure.parquet_files import each, times_of
+from marketpipe.storage.infrastructure.parquet_files import map_in_threads, times_of
 from marketpipe.storage.infrastructure.reading.month_bars import minutes_at, places_of
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
@@ -114,9 +114,13 @@ class MonthPart:
 class StoredMinutes:
     """Reads minutes, by all processors if there are many files. Memory is that of the answer, and of a month each."""
 
-    def __init__(self, layout: StoreLayout, opened: OpenedCopies | None = None) -> None:
-        """``opened`` keeps the copies that are read; without it each is opened when it is read."""
-        self._layout, self._opened, self._identity = layout, opened, StoredIdentity(layout)
+    def __init__(
+        self, layout: StoreLayout, opened: OpenedCopies | None = None, identity: StoredIdentity | None = None
+    ) -> None:
+        """``opened`` keeps the copies that are read; without it each is opened when it is read. ``identity`` finds the
+        dataset of the store; without it one is made.
+        """
+        self._layout, self._opened, self._identity = layout, opened, identity or StoredIdentity(layout)
 
     def read(
         self, ranges: Sequence[BarRange], hours: Hours = lambda bars: bars, scanned: Scanned | None = None
@@ -137,7 +141,7 @@ class StoredMinutes:
         every = list(chain.from_iterable(files))
         at_once = {place: read(file) for place, file in enumerate(every) if mapped and _is_mapped(file)}
         left = [file for place, file in enumerate(every) if place not in at_once]
-        others = iter(each(read, left, self._layout.machine))
+        others = iter(map_in_threads(read, left, self._layout.machine))
         found = iter([at_once[place] if place in at_once else next(others) for place in range(len(every))])
         return [in_one(islice(found, len(some)), wanted.schema) for wanted, some in zip(ranges, files, strict=True)]
 
@@ -189,6 +193,9 @@ def _is_mapped(file: MonthPart | tuple[BarRange, str]) -> bool:
 
 
 def damaged(wanted: BarRange, error: PartitionUnreadableError) -> PartitionUnreadableError:
+    """Return an error that says which bars were wanted; that of a month names them."""
+    if isinstance(error, MonthUnreadableError):
+        return error
     return PartitionUnreadableError(f"a file of {wanted} is damaged: {error}")
 
 

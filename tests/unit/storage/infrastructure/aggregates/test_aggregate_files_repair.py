@@ -147,3 +147,17 @@ def test_a_day_file_that_is_a_folder_is_an_error_that_names_it(store: StoreOnDis
 
     with pytest.raises(StorageError, match=r"day=07\.parquet"):
         store.refresh("AAPL")
+
+
+def test_a_file_in_the_place_of_a_years_aggregates_does_not_stand_in_the_way_of_the_next_year(tmp_path: Path) -> None:
+    store = StoreOnDisk(tmp_path)
+    keep(store, "2023-03-01", 10.0)
+    keep(store, "2024-03-01", 20.0)
+    blocked, made = (store.aggregate_path("AAPL", Timeframe.MINUTE_5, f"{year}-03") for year in (2023, 2024))
+    blocked.parent.parent.mkdir(parents=True)
+    blocked.parent.write_text("")
+
+    with pytest.raises(StorageError, match="year=2023"):
+        store.refresh("AAPL", [Timeframe.MINUTE_5])
+
+    assert made.exists()

@@ -17,9 +17,9 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
 from marketpipe.storage.domain.data_partition import MonthPartition
-from marketpipe.storage.infrastructure.aggregates.aggregate_files import DayFilesOfMonth
 from marketpipe.storage.infrastructure.aggregates.bar_aggregator import BarAggregator
-from marketpipe.testing import bar
+from marketpipe.storage.infrastructure.aggregates.month_files import DayFilesOfMonth
+from marketpipe.testing import bar, bar_table
 from tests.support.builders import CALENDAR, day
 from tests.support.examples import examples
 from tests.support.sparse_minutes import FULL_DAYS, MonthOfMinutes, months_of_minutes
@@ -201,3 +201,39 @@ def test_a_damaged_day_file_is_an_error_and_not_half_a_month(tmp_path: Path) -> 
 @pytest.mark.parametrize("name", ["a [store]", "star*", "what?", "it's", "{a,b}"])
 def test_a_root_may_have_characters_that_mean_something_to_a_glob(tmp_path: Path, name: str) -> None:
     assert _close_times(tmp_path / name, "2024-01-02", ["15:00"], Timeframe.DAY_1) == [("05:00", 0.0)]
+
+
+JANUARY, FEBRUARY = (MonthPartition(Symbol("AAPL"), 2024, month) for month in (1, 2))
+IN_JANUARY = [bar(f"2024-01-31T{time}:00Z", 10.0) for time in ("15:00", "15:01", "15:07")]
+IN_FEBRUARY = [bar("2024-02-01T00:30:00Z", 20.0), bar("2024-02-01T15:00:00Z", 30.0)]
+"""The first is in the late hours of January 31."""
+
+
+@pytest.mark.parametrize(
+    ("january", "february"),
+    [
+        ([*IN_JANUARY, IN_FEBRUARY[0]], IN_FEBRUARY[1:]),
+        (IN_JANUARY, IN_FEBRUARY),
+        (IN_JANUARY[::-1], IN_FEBRUARY[1:]),
+        ([*IN_JANUARY, IN_FEBRUARY[1]], []),
+        ([], IN_FEBRUARY[1:]),
+    ],
+    ids=["in order", "January in the files of February", "descending", "February in those of January", "empty"],
+)
+def test_months_that_are_aggregated_together_have_the_bars_of_each_alone(
+    january: list[Row], february: list[Row]
+) -> None:
+    aggregator, tables = BarAggregator(CALENDAR, 0), {JANUARY: bar_table(january), FEBRUARY: bar_table(february)}
+
+    together = aggregator.aggregate(tables, AGGREGATED)
+
+    for month, table in tables.items():
+        assert together[month] == aggregator.aggregate({month: table}, AGGREGATED)[month]
+
+
+def test_trade_counts_that_are_too_large_only_for_all_months_together_are_no_error() -> None:
+    tables = {month: bar_table([bar(f"{month}-05T15:00:00Z", trade_count=2**62)]) for month in (JANUARY, FEBRUARY)}
+
+    made = BarAggregator(CALENDAR, 0).aggregate(tables, AGGREGATED)
+
+    assert [made[month][AGGREGATED[0]]["trade_count"].to_pylist() for month in tables] == [[2**62]] * 2

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA
+from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, PRICES
 from marketpipe.storage.infrastructure.aggregates.bar_aggregator import SessionPartTable
-from marketpipe.storage.infrastructure.aggregates.buckets import made_of
+from marketpipe.storage.infrastructure.aggregates.buckets import Buckets, made_of
 from tests.support.builders import CALENDAR
 from tests.support.sql_cascade import made_by_sql
 
@@ -42,14 +44,46 @@ def test_the_bars_are_those_of_the_sql_to_the_last_bit(kept: float, absent: floa
 
     made, expected = made_of(minutes, auctions, AGGREGATED), made_by_sql(minutes, auctions, AGGREGATED)
 
-    assert made.equals(expected.cast(made.schema))
+    assert list(made) == list(AGGREGATED)
+    for timeframe, bars in made.items():
+        assert bars.equals(expected[timeframe].rename_columns(BAR_SCHEMA.names).cast(BAR_SCHEMA)), timeframe
+
+
+@pytest.mark.parametrize("absent", [0.0, 0.5])
+def test_days_of_few_bars_beside_a_full_one_are_those_of_the_sql_to_the_last_bit(absent: float) -> None:
+    bars = minutes_of_a_month(3, 1.0, absent)
+    rows = [np.arange(960) + 960 * 4, *(960 * at + 30 * np.arange(1 + at) for at in range(len(SESSIONS)))]
+    minutes = _keyed(bars.take(pa.array(np.unique(np.concatenate(rows)))))
+
+    daily = (Timeframe.DAY_1,)
+    made, expected = (make(minutes, minutes[:0], daily) for make in (made_of, made_by_sql))
+
+    for timeframe, bars in made.items():
+        assert bars.equals(expected[timeframe].rename_columns(BAR_SCHEMA.names).cast(BAR_SCHEMA)), timeframe
+
+
+def test_one_full_day_among_many_of_few_bars_takes_little_memory() -> None:
+    lengths = np.full(3000, 8)
+    lengths[1500] = 960
+    count = lengths.sum()
+    columns = {name: np.ones(count) for name in (*PRICES, "volume", "vwap")}
+    times = {"hours": np.repeat(np.arange(3000), lengths), "time": np.arange(count)}
+    minutes = Buckets.of(pa.table(columns | times | {"trade_count": np.ones(count, np.int64)}))
+
+    tracemalloc.start()
+    merged = minutes.merged(minutes.hours)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert list(merged.sums[0]) == list(lengths)
+    assert peak < 10_000_000, peak
 
 
 def test_minutes_that_are_out_of_order_make_the_same_bars() -> None:
     minutes = _keyed(minutes_of_a_month(1, 0.2, 0.2))
     shuffled = minutes.take(pa.array(np.random.default_rng(2).permutation(len(minutes))))
 
-    assert made_of(shuffled, minutes[:0], AGGREGATED).equals(made_of(minutes, minutes[:0], AGGREGATED))
+    assert made_of(shuffled, minutes[:0], AGGREGATED) == made_of(minutes, minutes[:0], AGGREGATED)
 
 
 def test_trade_counts_that_do_not_fit_are_refused() -> None:

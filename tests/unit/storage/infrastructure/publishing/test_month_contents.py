@@ -14,7 +14,7 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.infrastructure.machine.disk import AnyPath
 from marketpipe.shared_kernel.infrastructure.machine.real_disk import RealDisk
 from marketpipe.storage.domain.data_partition import MonthPartition
-from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE, days_in
+from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE, StoredDayFile, days_in, month_file
 from marketpipe.storage.infrastructure.compacted.parquet_end import MAGIC
 from marketpipe.storage.infrastructure.day_versions import NO_MARK
 from marketpipe.storage.infrastructure.parquet_files import sha256
@@ -198,3 +198,16 @@ def test_a_day_file_that_cannot_be_read_gives_way_to_the_day_in_the_month_file_a
     assert (names(outside), outside.unreadable) == (NAMES[1:], [])
     with pytest.raises(StorageError, match="Too many open files"):
         contents_of(JANUARY, month.folder, there, month.recorded, frozenset, OneUnreadable(errno.EMFILE))
+
+
+def test_a_day_that_the_calendar_does_not_have_is_refused_by_name(tmp_path: Path) -> None:
+    store, february = StoreOnDisk(tmp_path), MonthPartition(Symbol("AAPL"), 2024, 2)
+    store.keep(*((day("AAPL", f"2024-02-{number}"), [at(0)]) for number in (27, 28)))
+    first, second = (path.read_bytes() for path in store.layout.day_files(february))
+    forged, folder = second.replace(b"2024-02-28", b"2024-02-31"), store.layout.month(february)
+    days = [StoredDayFile("day=27.parquet", first, 0), StoredDayFile("day=31.parquet", forged, 0)]
+    (folder / MONTH_FILE).write_bytes(month_file(days, {}))
+    (folder / "day=31.parquet").write_bytes(b"another")
+
+    with pytest.raises(StorageError, match=r"day=31\.parquet has other bytes"):
+        contents_of(february, folder, {MONTH_FILE, "day=31.parquet"}, {}, frozenset)

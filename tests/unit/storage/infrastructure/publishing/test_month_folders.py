@@ -206,6 +206,24 @@ def test_where_folders_cannot_be_exchanged_a_month_becomes_day_files_all_the_sam
     assert with_times(store) == before
 
 
+def test_nothing_is_said_of_a_day_file_that_gives_way_before_it_has(
+    store: StoreOnDisk, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorded, path = recorded_as_stored(store.layout, JANUARY), store.path(day("AAPL", DATES[1]))
+    store.compact("AAPL")
+    other = StoreOnDisk(store.root / "other")
+    other.keep((day("AAPL", DATES[1]), [at(0, 300.0)]))
+    shutil.copy(other.path(day("AAPL", DATES[1])), path)
+
+    with pytest.raises(ConfigurationError, match="nothing was compacted"):
+        without_exchange(store).compact(JANUARY, recorded, store.identity, dry_run=False)
+    assert (path.exists(), caplog.text) == (True, "")
+    store.months.compact(JANUARY, recorded, store.identity, dry_run=False)
+    assert not path.exists()
+    assert f"{path} was not the version of that day that is recorded. It is {store.layout.quarantine}" in caplog.text
+    assert len(tree(store.layout.quarantine)) == 1
+
+
 def test_other_files_of_a_folder_stay_where_they_are(store: StoreOnDisk) -> None:
     before = with_times(store)
     store.compact("AAPL")

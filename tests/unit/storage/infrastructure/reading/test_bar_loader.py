@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from attrs import evolve
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.domain.symbol import Symbol
@@ -181,3 +182,20 @@ def test_a_root_may_have_any_name(tmp_path: Path, name: str, relative: bool) -> 
         found = load(store.layout, "AAPL", "2024-01-02", "2024-01-02")
 
     assert found.to_pylist() == _expected(("AAPL", "2024-01-02"))
+
+
+def test_a_loader_that_stays_open_reads_a_store_that_was_replaced_by_another_dataset(store: StoreOnDisk) -> None:
+    loader = BarLoader(store.layout, unneeded)
+
+    def hours() -> list[float]:
+        wanted = [Symbol("AAPL")], TradingDate.parse("2024-01-02"), TradingDate.parse("2024-01-02")
+        found: list[float] = loader.load(*wanted, Timeframe.HOUR_1)["close"].to_pylist()
+        return found
+
+    assert hours() == [11.5]
+    for area in ("data", "aggregates"):
+        shutil.rmtree(store.root / area)
+    other = StoreOnDisk(store.root, evolve(store.identity, feed="iex"))
+    other.keep((day("AAPL", "2024-01-02"), [bar("2024-01-02T14:30:00Z", 77.0)]))
+    other.refresh("AAPL", [Timeframe.HOUR_1])
+    assert hours() == [77.5]

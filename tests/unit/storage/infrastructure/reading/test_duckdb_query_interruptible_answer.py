@@ -98,9 +98,20 @@ def test_duckdb_does_nothing_on_the_thread_that_hears_ctrl_c() -> None:
 
 
 def _run_and_interrupt(query: DuckDBQuery, sql: str, seconds: float) -> None:
-    main = threading.main_thread().ident or 0
-    threading.Timer(seconds, signal.pthread_kill, (main, signal.SIGINT)).start()
+    """Press Ctrl-C after ``seconds``, and again if Python dropped it, as it does while it runs a finalizer."""
+    main, ended = threading.main_thread().ident or 0, threading.Event()
+
+    def press() -> None:
+        pause = seconds
+        while not ended.wait(pause):
+            signal.pthread_kill(main, signal.SIGINT)
+            pause = 10
+
+    pressing = threading.Thread(target=press)
+    pressing.start()
     try:
         query.run(sql)
-    finally:  # or the garbage collector would close its connection, in the middle of a later test
-        query.close()
+    finally:
+        ended.set()
+        pressing.join()
+        query.close()  # or the garbage collector would close its connection, in the middle of a later test

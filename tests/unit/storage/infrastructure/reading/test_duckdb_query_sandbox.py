@@ -182,7 +182,7 @@ def test_the_lock_protects_the_files_even_if_the_list_of_functions_has_a_hole(st
         sql = sql.replace(name, str(path).replace("'", "''"))
 
     with (
-        store.query.locked() as connection,
+        store.query.connection() as connection,
         contextlib.chdir(store.root),
         pytest.raises(duckdb.Error) as refused,
     ):
@@ -195,7 +195,7 @@ def test_the_lock_protects_the_files_even_if_the_list_of_functions_has_a_hole(st
 @pytest.mark.parametrize("sql", UNLOCKING)
 def test_the_lock_cannot_be_opened_from_within(store: StoreOnDisk, sql: str) -> None:
     before = tree(store.root)
-    with store.query.locked() as connection:
+    with store.query.connection() as connection:
         with pytest.raises((duckdb.PermissionException, duckdb.InvalidInputException)):
             connection.execute(sql.replace("{state}", str(store.root / "state" / "x").replace("'", "''")))
         connection.rollback()
@@ -210,7 +210,7 @@ def test_the_lock_cannot_be_opened_from_within(store: StoreOnDisk, sql: str) -> 
 def test_a_query_leaves_nothing_in_the_working_folder(store: StoreOnDisk) -> None:
     before, query = tree(store.root), store.query
 
-    with query.locked() as connection:
+    with query.connection() as connection:
         scratch = Path(connection.execute("SELECT current_setting('temp_directory')").fetchall()[0][0])
         assert (scratch.stat().st_mode & 0o777, store.root in scratch.parents) == (0o700, False)
 

@@ -14,6 +14,7 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.infrastructure.inventory.day_file_scans import DayFileScans
+from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
 from marketpipe.storage.infrastructure.reading.minute_files import MinuteFiles
 from tests.support.bar_stores import at
 from tests.support.builders import day
@@ -27,7 +28,8 @@ def listed(root: Path, form: str) -> tuple[MinuteFiles, Path]:
     store = StoreOnDisk(root, copy_format=form)
     store.keep((day("AAPL", "2024-01-02"), [at(0, 100.0)]))
     store.refresh("AAPL", [Timeframe.MINUTE_1])
-    return MinuteFiles.found(store.layout, [JANUARY], None, DayFileScans()), Path(store.layout.copy(JANUARY, form))
+    found = MinuteFiles.found(store.layout, [JANUARY], StoredIdentity(store.layout), None, DayFileScans())
+    return found, Path(store.layout.copy(JANUARY, form))
 
 
 @FORMS
@@ -47,7 +49,7 @@ def test_a_copy_that_lost_its_time_after_it_was_found_fresh_is_not_taken_for_wha
 def test_a_stale_copy_is_not_taken(tmp_path: Path, form: str) -> None:
     files, copy = listed(tmp_path, form)
     os.utime(copy, ns=(1, 1))
-    found = MinuteFiles.found(files.layout, [JANUARY], None, DayFileScans())
+    found = MinuteFiles.found(files.layout, [JANUARY], StoredIdentity(files.layout), None, DayFileScans())
 
     assert ([file.month for file in found.copies], found.others) == ([], [JANUARY])
 

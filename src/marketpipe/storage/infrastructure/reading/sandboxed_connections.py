@@ -38,7 +38,7 @@ NEW_SEED: Final = "SELECT setseed(?)"
 
 
 @frozen(eq=False)
-class _Locked:
+class _Sandboxed:
     connection: Connection
     scratch: str
     allowed: str
@@ -52,7 +52,7 @@ class _Locked:
         return self.allowed == allowed and os.path.isdir(self.scratch)
 
 
-class LockedConnections:
+class SandboxedConnections:
     """Opens connections, and keeps one that is not in use. Several threads may call."""
 
     def __init__(
@@ -63,7 +63,7 @@ class LockedConnections:
         """
         self._longest = longest_use
         self._limits, self._allowed = limits, allowed
-        self._idle, self._lock, self._is_closed = list[_Locked](), threading.Lock(), False
+        self._idle, self._lock, self._is_closed = list[_Sandboxed](), threading.Lock(), False
         weakref.finalize(self, _close_all, self._idle, os.getpid())
         _EVERY.add(self)
 
@@ -72,16 +72,16 @@ class LockedConnections:
         """Open a connection, or take the one that is kept; its database is empty, and what is created in it is gone
         afterwards.
         """
-        locked, since = self._taken() or self._opened(), monotonic()
+        sandboxed, since = self._taken() or self._opened(), monotonic()
         with ExitStack() as not_kept:
-            not_kept.callback(locked.close)
-            locked.connection.begin()
-            yield locked.connection
-            locked.connection.rollback()
-            locked.connection.execute(NEW_SEED, [secrets.randbelow(2**32) / 2**32])
+            not_kept.callback(sandboxed.close)
+            sandboxed.connection.begin()
+            yield sandboxed.connection
+            sandboxed.connection.rollback()
+            sandboxed.connection.execute(NEW_SEED, [secrets.randbelow(2**32) / 2**32])
             if monotonic() - since < self._longest:
                 not_kept.pop_all()
-                self._keep(locked)
+                self._keep(sandboxed)
 
     def close(self) -> None:
         """Close the connection that is kept. Those in use are closed after their use."""
@@ -92,31 +92,31 @@ class LockedConnections:
         with self._lock:
             _close_all(self._idle, os.getpid())
 
-    def hold(self) -> None:
-        """Close what is kept, and let no thread take or keep a connection until ``let_go``: for a fork."""
+    def lock_for_fork(self) -> None:
+        """Close what is kept, and let no thread take or keep a connection until ``unlock_after_fork``: for a fork."""
         self._lock.acquire()
         _close_all(self._idle, os.getpid())
 
-    def let_go(self) -> None:
+    def unlock_after_fork(self) -> None:
         self._lock.release()
 
-    def _taken(self) -> _Locked | None:
+    def _taken(self) -> _Sandboxed | None:
         allowed = self._allowed()
         with self._lock:
-            locked = self._idle.pop() if self._idle else None
-        if locked is None or locked.is_usable(allowed):
-            return locked
-        locked.close()
+            sandboxed = self._idle.pop() if self._idle else None
+        if sandboxed is None or sandboxed.is_usable(allowed):
+            return sandboxed
+        sandboxed.close()
         return None
 
-    def _keep(self, locked: _Locked) -> None:
+    def _keep(self, sandboxed: _Sandboxed) -> None:
         with self._lock:
             if not (self._is_closed or self._idle):
-                self._idle.append(locked)
+                self._idle.append(sandboxed)
                 return
-        locked.close()
+        sandboxed.close()
 
-    def _opened(self) -> _Locked:
+    def _opened(self) -> _Sandboxed:
         allowed, scratch = self._allowed(), mkdtemp(prefix="marketpipe-query-")
         with ExitStack() as failed:
             failed.callback(shutil.rmtree, scratch, ignore_errors=True)
@@ -127,34 +127,34 @@ class LockedConnections:
             connection.execute("SET enable_external_access = false")
             connection.execute("SET lock_configuration = true")
             failed.pop_all()
-        return _Locked(connection, scratch, allowed)
+        return _Sandboxed(connection, scratch, allowed)
 
 
-def _close_all(idle: list[_Locked], process: int) -> None:
+def _close_all(idle: list[_Sandboxed], process: int) -> None:
     """Close connections; a forked child leaves those of its parent alone."""
     while idle and os.getpid() == process:
         idle.pop().close()
 
 
-_EVERY: Final = weakref.WeakSet[LockedConnections]()
+_EVERY: Final = weakref.WeakSet[SandboxedConnections]()
 _FORKING: Final = threading.Lock()
-_HELD: Final = list[LockedConnections]()
+_LOCKED: Final = list[SandboxedConnections]()
 
 
-def _hold_all() -> None:
+def _lock_all() -> None:
     _FORKING.acquire()
     for each in list(_EVERY):
-        each.hold()
-        _HELD.append(each)
+        each.lock_for_fork()
+        _LOCKED.append(each)
 
 
-def _let_all_go() -> None:
+def _unlock_all() -> None:
     """On the thread that forked, in the parent and in the child, which has no other thread."""
-    while _HELD:
-        _HELD.pop().let_go()
+    while _LOCKED:
+        _LOCKED.pop().unlock_after_fork()
     _FORKING.release()
 
 
 # A forked child would have the connection without the threads that belong to it, and wait for them when it ends; and a
 # lock that another thread had at that moment would never be released in it.
-os.register_at_fork(before=_hold_all, after_in_parent=_let_all_go, after_in_child=_let_all_go)
+os.register_at_fork(before=_lock_all, after_in_parent=_unlock_all, after_in_child=_unlock_all)

@@ -7,15 +7,15 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from marketpipe.storage.infrastructure.reading.locked_connections import Connection, LockedConnections
+from marketpipe.storage.infrastructure.reading.sandboxed_connections import Connection, SandboxedConnections
 from tests.support.child_processes import run
 
 SCRATCH = "SELECT current_setting('temp_directory')"
 
 
 @pytest.fixture
-def connections(tmp_path: Path) -> Iterator[LockedConnections]:
-    made = LockedConnections({}, lambda: f"'{tmp_path}/'", longest_use=60)
+def connections(tmp_path: Path) -> Iterator[SandboxedConnections]:
+    made = SandboxedConnections({}, lambda: f"'{tmp_path}/'", longest_use=60)
     yield made
     made.close()
 
@@ -24,7 +24,7 @@ def scratch_of(connection: Connection) -> Path:
     return Path(str(connection.execute(SCRATCH).fetchall()[0][0]))
 
 
-def test_a_connection_is_used_again_and_has_nothing_of_the_query_before(connections: LockedConnections) -> None:
+def test_a_connection_is_used_again_and_has_nothing_of_the_query_before(connections: SandboxedConnections) -> None:
     with connections.open() as first:
         first.execute("CREATE SCHEMA calendar")
         first.execute("CREATE TABLE calendar.days AS SELECT 1")
@@ -38,7 +38,7 @@ def test_a_connection_is_used_again_and_has_nothing_of_the_query_before(connecti
         second.execute("CREATE SCHEMA calendar")
 
 
-def test_a_connection_on_which_something_failed_is_closed(connections: LockedConnections) -> None:
+def test_a_connection_on_which_something_failed_is_closed(connections: SandboxedConnections) -> None:
     with connections.open() as first:
         scratch = scratch_of(first)
     with pytest.raises(duckdb.Error), connections.open() as first:
@@ -49,7 +49,7 @@ def test_a_connection_on_which_something_failed_is_closed(connections: LockedCon
         assert second is not first
 
 
-def test_queries_at_the_same_time_have_connections_of_their_own(connections: LockedConnections) -> None:
+def test_queries_at_the_same_time_have_connections_of_their_own(connections: SandboxedConnections) -> None:
     with connections.open() as one, connections.open() as other:
         assert one is not other
         places = [scratch_of(one), scratch_of(other)]
@@ -61,7 +61,7 @@ def test_queries_at_the_same_time_have_connections_of_their_own(connections: Loc
 
 def test_other_folders_and_a_scratch_folder_that_is_gone_need_another_connection(tmp_path: Path) -> None:
     allowed = ["/nowhere"]
-    connections = LockedConnections({}, lambda: f"'{allowed[-1]}/'", longest_use=60)
+    connections = SandboxedConnections({}, lambda: f"'{allowed[-1]}/'", longest_use=60)
     with connections.open() as first:
         scratch = scratch_of(first)
     scratch.rmdir()
@@ -76,9 +76,9 @@ def test_other_folders_and_a_scratch_folder_that_is_gone_need_another_connection
 IN_A_FORKED_CHILD = """
 import os, sys
 from pathlib import Path
-from marketpipe.storage.infrastructure.reading.locked_connections import LockedConnections
+from marketpipe.storage.infrastructure.reading.sandboxed_connections import SandboxedConnections
 
-connections = LockedConnections({}, lambda: f"'{sys.argv[1]}/'", longest_use=60)
+connections = SandboxedConnections({}, lambda: f"'{sys.argv[1]}/'", longest_use=60)
 with connections.open() as first:
     scratch = Path(first.execute("SELECT current_setting('temp_directory')").fetchall()[0][0])
 if (child := os.fork()) == 0:
@@ -100,16 +100,16 @@ import os, signal, sys, threading, time
 
 def begin_a_query():
     def use():
-        connections.hold()
+        connections.lock_for_fork()
         time.sleep(0.3)
-        connections.let_go()
+        connections.unlock_after_fork()
     threading.Thread(target=use).start()
     time.sleep(0.1)
 
 os.register_at_fork(before=begin_a_query)
-from marketpipe.storage.infrastructure.reading.locked_connections import LockedConnections
+from marketpipe.storage.infrastructure.reading.sandboxed_connections import SandboxedConnections
 
-connections = LockedConnections({}, lambda: f"'{sys.argv[1]}/'", longest_use=60)
+connections = SandboxedConnections({}, lambda: f"'{sys.argv[1]}/'", longest_use=60)
 if (child := os.fork()) == 0:
     signal.alarm(10)
     with connections.open() as connection:
@@ -123,7 +123,7 @@ def test_a_child_that_is_forked_while_another_thread_queries_can_query(tmp_path:
     run([sys.executable, "-c", FORKED_BESIDE_A_QUERY, str(tmp_path)], check=True)
 
 
-def test_the_random_numbers_of_a_query_are_not_those_of_the_seed_of_another(connections: LockedConnections) -> None:
+def test_the_random_numbers_of_a_query_are_not_those_of_the_seed_of_another(connections: SandboxedConnections) -> None:
     found = set[float]()
     for _ in range(2):
         with connections.open() as connection:
@@ -135,7 +135,7 @@ def test_the_random_numbers_of_a_query_are_not_those_of_the_seed_of_another(conn
 
 
 def test_a_connection_that_was_used_for_long_is_closed() -> None:
-    connections = LockedConnections({}, lambda: "'/nowhere/'", longest_use=0)
+    connections = SandboxedConnections({}, lambda: "'/nowhere/'", longest_use=0)
     with connections.open() as connection:
         scratch = scratch_of(connection)
 
