@@ -49,6 +49,23 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.fixture
+def ctrl_c_is_heard() -> Iterator[None]:
+    """Let each SIGINT to this process raise KeyboardInterrupt in the test, as the command line sees to it.
+
+    Importing polars, as other tests do, puts a handler of its own below Python's. And Python drops what is raised
+    while a finalizer runs: the collector would run those of objects that earlier tests have left.
+    """
+    gc.collect()
+    gc.disable()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        gc.enable()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_process_is_left() -> Iterator[None]:
     """Fail the run if a process outlives it, and kill what a run leaves that is itself killed."""

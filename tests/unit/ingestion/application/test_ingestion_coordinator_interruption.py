@@ -171,14 +171,12 @@ def test_a_keyboard_interrupt_in_a_handler_interrupts_and_later_resumes(new_exec
     assert_resumes(parts)
 
 
+@pytest.mark.usefixtures("ctrl_c_is_heard")
 def test_control_c_in_the_main_thread_waits_for_the_symbol_days_in_hand_and_later_resumes() -> None:
     parts = coordination(lambda: ThreadPoolExecutor(2), happens={"MSFT": _press_control_c})
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            parts.ingest(*SYMBOLS)
-    finally:
-        signal.signal(signal.SIGINT, before)
+
+    with pytest.raises(KeyboardInterrupt):
+        parts.ingest(*SYMBOLS)
 
     assert_interrupted_and_honest(parts)
     assert_resumes(parts)

@@ -190,13 +190,13 @@ class Conditions:
         if column is None:
             column, value = self.column(right), left
         if column == SYMBOL:
-            return kind == "COMPARE_EQUAL" and text_of(value) is not None
+            return kind == "COMPARE_EQUAL" and _text_of(value) is not None
         return column == TRADING_DATE and _is_valid_date(value)
 
     def _compared(self, kind: str, left: Tree, right: Tree) -> NeededBars:
         column = self.column(left)
         if column == SYMBOL:
-            text = text_of(right) if kind == "COMPARE_EQUAL" else None
+            text = _text_of(right) if kind == "COMPARE_EQUAL" else None
             return ALL if text is None else NeededBars(frozenset({text}))
         day = None if column is None else _day(right)
         if day is None:
@@ -217,7 +217,7 @@ class Conditions:
         return name if is_known and name in COLUMNS else None
 
 
-def text_of(expression: Tree) -> str | None:
+def _text_of(expression: Tree) -> str | None:
     """Return the text of a constant; None if it is no constant, or not a text."""
     literal = expression.get("literal")
     is_text = expression.get("type") == "VALUE_CONSTANT" and isinstance(literal, dict) and literal["kind"] == "STRING"
@@ -227,9 +227,9 @@ def text_of(expression: Tree) -> str | None:
 def dated_text(expression: Tree) -> tuple[str, str]:
     """Return the type and the text of a constant date or moment, no type for a mere text; no text for anything else."""
     if expression.get("type") != "OPERATOR_CAST":
-        return "", text_of(expression) or ""
-    kind, is_cast = type_of(expression), not expression.get("try_cast")
-    return kind, (text_of(expression.get("child", {})) or "") if is_cast and kind in DATED else ""
+        return "", _text_of(expression) or ""
+    kind, is_cast = _type_of(expression), not expression.get("try_cast")
+    return kind, (_text_of(expression.get("child", {})) or "") if is_cast and kind in DATED else ""
 
 
 def _day(expression: Tree) -> date | None:
@@ -251,7 +251,7 @@ def _is_valid_date(expression: Tree) -> bool:
     return _is_date(expression) and _day(expression) is not None
 
 
-def type_of(cast: Tree) -> str:
+def _type_of(cast: Tree) -> str:
     """Return the name of a type; "?" for one with parameters or in a schema: DuckDB may refuse it."""
     of_type = cast.get("type_expr", {})
     name, path = str(of_type.get("type_name", "")), of_type.get("qualified_name", {}).get("path")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -53,14 +53,6 @@ COLUMNS = (
     "session",
 )
 FORMS = pytest.mark.parametrize("form", ["parquet", "arrow"])
-
-
-@pytest.fixture(scope="module", params=["parquet", "arrow"])
-def queries(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[AnsweredQuery, QueryOfDuckDBAlone]]:
-    with queries_of(made(tmp_path_factory.mktemp("store"), request.param)) as found:
-        yield found
 
 
 symbols = st.lists(st.sampled_from([*SYMBOLS, "GONE"]), min_size=1, max_size=3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.storage.infrastructure.reading.copies_answer_figures import Figure, symbol_figures
 from marketpipe.storage.infrastructure.reading.syntax_tree import syntax_tree
 from marketpipe.testing import bar
-from tests.support.answered_queries import SYMBOLS, AnsweredQuery, QueryOfDuckDBAlone, made, queries_of
+from tests.support.answered_queries import SYMBOLS, AnsweredQuery, QueryOfDuckDBAlone, queries_of
 from tests.support.builders import day
 from tests.support.store_on_disk import StoreOnDisk
 
@@ -79,14 +79,6 @@ def test_figures_are_understood() -> None:
 )
 def test_any_other_query_is_not(sql: str) -> None:
     assert not is_understood(sql)
-
-
-@pytest.fixture(scope="module", params=["parquet", "arrow"])
-def queries(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[AnsweredQuery, QueryOfDuckDBAlone]]:
-    with queries_of(made(tmp_path_factory.mktemp("store"), request.param)) as found:
-        yield found
 
 
 DOUBLES = ["open", "high", "low", "close", "volume", "vwap"]

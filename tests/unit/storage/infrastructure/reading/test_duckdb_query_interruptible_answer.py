@@ -27,12 +27,7 @@ ENDLESS = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _python_hears_ctrl_c() -> Iterator[None]:
-    """As the command line sees to it. Importing polars, as other tests do, puts a handler of its own below Python's."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+pytestmark = pytest.mark.usefixtures("ctrl_c_is_heard")
 
 
 class SlowToBegin:
