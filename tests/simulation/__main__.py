@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--seed", type=int, help="replay this seed")
     what.add_argument("--seeds", help="run these seeds: 1-40, or 1,5,9")
-    what.add_argument("--story", type=Path, nargs="+", help="replay the stories in these JSON files")
+    what.add_argument("--story", type=Path, nargs="+", action="extend", help="replay the stories in these JSON files")
     what.add_argument("--minutes", type=float, help="run fresh seeds for so long")
     what.add_argument("--from", type=int, dest="first", help="with --weeks: run the seeds from this one on")
     parser.add_argument("--weeks", type=float, help="with --from: stop after so many store-weeks")

@@ -18,7 +18,9 @@ from tests.simulation.oracle import derived, integrity, versions
 from tests.simulation.oracle.files import NO_FILES, StoreFiles, data_path
 from tests.simulation.oracle.memory import Memory
 from tests.simulation.oracle.readings import Readings
+from tests.simulation.outcome import Outcome
 from tests.simulation.seen_by_hand import DAY, EVENING, broken, report, row, seen, step, stored
+from tests.simulation.story import Step
 
 WHOLE = [row(0), row(15), row(30)]
 NEXT_DAY = (DAY[0], "2024-03-06")
@@ -252,3 +254,17 @@ def test_coverage_knows_no_official_days_of_a_file_that_verify_names() -> None:
     problem = IntegrityProblem("official/symbol=AAA/year=2024.parquet", Damage.UNRECORDED, "the state does not know it")
     assert derived.recorded_official_days({DAY: [row(0)]}, IntegrityReport(1, 1, ())) == {DAY: [row(0)]}
     assert derived.recorded_official_days({DAY: [row(0)]}, IntegrityReport(1, 1, (problem,))) == {}
+
+
+def test_nobody_misses_a_lost_file_of_a_symbol_that_was_dropped_since() -> None:
+    def unnamed_after_a_drop_of(symbol: str, ended: str = "returned") -> list[str]:
+        memory, sound = Memory(), stored({DAY: WHOLE})
+        memory.take_over(seen(step(), Ledger(), NO_FILES, sound, memory), 0)
+        memory.note_damage(seen(step("file lost", "happened"), Ledger(), sound, NO_FILES, memory))
+        dropped = Outcome(Step(2, str(EVENING), "drop", {"symbols": symbol}), ended, EVENING, EVENING, "p1")
+        memory.note_damage(seen(dropped, Ledger(), NO_FILES, NO_FILES, memory))
+        return broken(integrity.verify(IntegrityReport(1, 1, ()), memory))
+
+    assert unnamed_after_a_drop_of("BBB") == [f"{data_path(DAY)} is damaged, and verify does not name it"]
+    assert unnamed_after_a_drop_of("AAA") == []
+    assert unnamed_after_a_drop_of("AAA", "killed") == []

@@ -23,6 +23,8 @@ Rows = tuple[Row, ...] | None
 INGESTIONS: Final = ("ingest", "ingest retry")
 REFRESHING: Final = ("update", "ingest", "ingest retry")
 """Commands that make all aggregates of the symbols that they are about."""
+DROPPED: Final = ("data/", "official/", "aggregates/", "copies/")
+"""Areas that have nothing of a dropped symbol."""
 PLACE: Final = re.compile(
     r"(?:data|revisions|quarantine|copies)/symbol=([^/]+)/year=(\d{4})/month=(\d\d)(?:/day=(\d\d))?"
 )
@@ -149,8 +151,21 @@ class Memory:
             for path, damage in list(self.damage.items()):
                 if seen.now.contents.get(path) != damage.since:
                     del self.damage[path]
+        self._note_dropped(seen.outcome)
         self._note_rewritten(seen)
         self._note_faults(seen.outcome)
+
+    def _note_dropped(self, outcome: Outcome) -> None:
+        """A dropped symbol has no records: nobody misses a file of it that was lost before."""
+        for each in outcome.all():
+            if each.step.kind != "drop":
+                continue
+            names = {f"symbol={name}" for name in each.step.what.get("symbols", "").split(",") if name}
+            lost = [path for path, damage in self.damage.items() if damage.since is None]
+            of_it = [path for path in lost if path.startswith(DROPPED) and (not names or names & {*path.split("/")})]
+            self.proven.difference_update(of_it)  # if it was killed, the records may be there or not
+            for path in of_it if each.ended == "returned" else ():
+                del self.damage[path]
 
     def _note_rewritten(self, seen: Seen) -> None:
         kinds = seen.kinds()
