@@ -12,7 +12,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
@@ -20,7 +20,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
+from marketpipe.shared_kernel.domain.errors import MonthUnreadableError, PartitionUnreadableError
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
+from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE
 from marketpipe.shared_kernel.domain.trading_date import (
     EXTENDED_OPEN,
@@ -32,8 +34,9 @@ from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, FILE_
 from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, read_all
 from marketpipe.shared_kernel.infrastructure.machine.machine import HERE, Machine
 from marketpipe.shared_kernel.infrastructure.machine.real_disk import REAL_DISK
-from marketpipe.storage.domain.integrity import MOVE_AWAY, NO_FILE
-from marketpipe.storage.infrastructure.compacted.day_access import read_day
+from marketpipe.storage.domain.data_partition import MonthPartition
+from marketpipe.storage.domain.integrity import MOVE_AWAY, NO_FILE, repair_of, repaired_by
+from marketpipe.storage.infrastructure.compacted.day_access import month_unreadable, read_day
 
 ENCODINGS: Final = {field.name: "DELTA_BINARY_PACKED" for field in FILE_SCHEMA if not pa.types.is_floating(field.type)}
 COMPRESSION_LEVELS: Final = {"zstd": 1, "snappy": None}
@@ -343,3 +346,27 @@ def traded_minutes_of(
 @lru_cache(1 << 14)
 def _opens(date: TradingDate) -> int:
     return date.at(EXTENDED_OPEN).epoch_micros
+
+
+@contextmanager
+def advising(identity: Callable[[], DatasetIdentity | None]) -> Iterator[None]:
+    """Let an error of a damaged file in this block name what repairs it in a store of this dataset.
+
+    What reads a file knows no more than its path: which dataset the store is of, ``identity`` returns, None if that is
+    not known; it is asked only then. The advice of an error that has passed such a block before is replaced.
+    """
+    try:
+        yield
+    except MonthUnreadableError as error:
+        raise month_unreadable(error.path, error.problem, repair_of(_month_of(error.path), identity())) from error
+    except PartitionUnreadableError as error:
+        problem = error.problem or str(error).rstrip(".")
+        advised = PartitionUnreadableError(f"{problem}. {repaired_by(identity())}")
+        advised.problem = problem
+        raise advised from error
+
+
+def _month_of(path: str) -> MonthPartition:
+    """Return the month of a file in its folder, such as ``symbol=AAPL/year=2024/month=01/days.parquet``."""
+    symbol, year, month = (folder.partition("=")[2] for folder in PurePath(path).parts[-4:-1])
+    return MonthPartition(Symbol(symbol), int(year), int(month))

@@ -28,13 +28,6 @@ from marketpipe.storage.domain.data_partition import MonthPartition, Revision
 from marketpipe.storage.domain.integrity import MOVE_AWAY
 from marketpipe.storage.domain.storage_metadata import StorageMetadata, identity_in
 from marketpipe.storage.infrastructure.aggregates.doubted_files import doubt_files_of
-from marketpipe.storage.infrastructure.arrived_days import (
-    Arrived,
-    ArrivedDays,
-    DayBars,
-    covers_regular_hours,
-    rejected_after,
-)
 from marketpipe.storage.infrastructure.compacted.index_lines import first_index_lines, index_lines
 from marketpipe.storage.infrastructure.day_versions import (
     KnownMoments,
@@ -54,6 +47,13 @@ from marketpipe.storage.infrastructure.parquet_files import (
     sha256,
     times_of,
     versioned,
+)
+from marketpipe.storage.infrastructure.publishing.arrived_days import (
+    Arrived,
+    ArrivedDays,
+    DayBars,
+    covers_regular_hours,
+    rejected_after,
 )
 from marketpipe.storage.infrastructure.publishing.durable_files import NOT_ALLOWED, DurableFiles, FileGroup
 from marketpipe.storage.infrastructure.publishing.month_contents import ReplacedFiles

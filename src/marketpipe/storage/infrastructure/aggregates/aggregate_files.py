@@ -24,9 +24,8 @@ from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import 
 from marketpipe.storage.infrastructure.aggregates.month_files import Stored
 from marketpipe.storage.infrastructure.aggregates.read_copies import encode_copy
 from marketpipe.storage.infrastructure.aggregates.year_freshness import StaleAggregate, YearFreshness
-from marketpipe.storage.infrastructure.parquet_files import ParquetWriter, read_bars
+from marketpipe.storage.infrastructure.parquet_files import ParquetWriter, advising, read_bars
 from marketpipe.storage.infrastructure.publishing.durable_files import AGGREGATES_TOGETHER, DurableFiles, FileGroup
-from marketpipe.storage.infrastructure.repair_advice import advising
 from marketpipe.storage.infrastructure.store_layout import COPY_FORMATS, PARQUET, StoreLayout
 
 if TYPE_CHECKING:

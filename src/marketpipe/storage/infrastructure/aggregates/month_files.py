@@ -23,8 +23,7 @@ from marketpipe.storage.domain.storage_metadata import day_digests, sources_in
 from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import described, fingerprint_of, newest
 from marketpipe.storage.infrastructure.aggregates.read_copies import ReadCopy, Rows
 from marketpipe.storage.infrastructure.day_versions import file_mark
-from marketpipe.storage.infrastructure.parquet_files import bars_in, content_of, read_metadata, sha256
-from marketpipe.storage.infrastructure.repair_advice import advising
+from marketpipe.storage.infrastructure.parquet_files import advising, bars_in, content_of, read_metadata, sha256
 from marketpipe.storage.infrastructure.store_layout import (
     GONE,
     DayFile,

@@ -29,6 +29,7 @@ from marketpipe.storage.infrastructure.inventory.stored_identity import StoredId
 from marketpipe.storage.infrastructure.official.daily_bars import DAY_SCHEMA, days_of_periods, merged_days
 from marketpipe.storage.infrastructure.official.official_reader import OfficialRows
 from marketpipe.storage.infrastructure.parquet_files import (
+    advising,
     bars_in,
     content_of,
     file_in,
@@ -45,7 +46,6 @@ from marketpipe.storage.infrastructure.reading.selected_bars import (
     selected,
 )
 from marketpipe.storage.infrastructure.reading.stored_minutes import BarRange, Hours, StoredMinutes, damaged, in_one
-from marketpipe.storage.infrastructure.repair_advice import advising
 from marketpipe.storage.infrastructure.store_layout import (
     StoreLayout,
     date_of,

@@ -23,6 +23,7 @@ from marketpipe.storage.domain.integrity import repaired_by
 from marketpipe.storage.infrastructure.aggregates.read_copies import OpenedCopies
 from marketpipe.storage.infrastructure.inventory.day_file_scans import DayFileScans
 from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
+from marketpipe.storage.infrastructure.parquet_files import advising
 from marketpipe.storage.infrastructure.reading.bars_query import bars_query
 from marketpipe.storage.infrastructure.reading.consistent_reading import read_consistently
 from marketpipe.storage.infrastructure.reading.copies_answer_bars import answered_bars
@@ -33,7 +34,6 @@ from marketpipe.storage.infrastructure.reading.sandboxed_connections import Sand
 from marketpipe.storage.infrastructure.reading.selected_bars import Sessions
 from marketpipe.storage.infrastructure.reading.session_hours import SessionColumns, SessionNames
 from marketpipe.storage.infrastructure.reading.syntax_tree import Tree, parts_of, syntax_tree, without_explain
-from marketpipe.storage.infrastructure.repair_advice import advising
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
 Connection = duckdb.DuckDBPyConnection

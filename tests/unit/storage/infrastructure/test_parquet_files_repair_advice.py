@@ -14,7 +14,7 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.domain.integrity import MOVE_AWAY, repaired_by
 from marketpipe.storage.infrastructure.compacted.day_access import month_unreadable
-from marketpipe.storage.infrastructure.repair_advice import advising
+from marketpipe.storage.infrastructure.parquet_files import advising
 from marketpipe.testing import bar
 from tests.support.builders import day
 from tests.support.store_on_disk import StoreOnDisk
