@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from attrs import define, field
 
-from marketpipe import IncompleteError
+from marketpipe import IncompleteError, PartitionUnreadableError
 from marketpipe.config import PipelineConfig
 from marketpipe.pipeline import Pipeline
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
@@ -190,5 +190,7 @@ def test_an_altered_revision_is_refused_and_not_loaded(told: Told) -> None:
     revision.unlink()
     pq.write_table(pq.ParquetFile(told.file).read(), revision)
 
-    with pytest.raises(Exception, match="changed bytes"):
+    with pytest.raises(PartitionUnreadableError, match="has changed bytes") as raised:
         told.opens_at(told.moments[1])
+    assert "comes back from a backup only" in str(raised.value)
+    assert "repairs it" not in str(raised.value)  # an ingestion brings the bars of today

@@ -205,9 +205,13 @@ class StorageError(MarketPipeError):
 
 
 class PartitionUnreadableError(StorageError):
-    """A file of bars is damaged. ``problem`` is the message without its advice; empty if it has none."""
+    """A file of bars is damaged. ``problem`` is the message without its advice; empty if it has none.
+
+    ``advice`` is what helps if no command brings the bars again; empty if one does.
+    """
 
     problem: str = ""
+    advice: str = ""
 
 
 class MonthUnreadableError(PartitionUnreadableError):

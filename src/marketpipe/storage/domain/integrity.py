@@ -35,6 +35,8 @@ def repaired_by(identity: DatasetIdentity | None) -> str:
     return f"'marketpipe verify' lists all damage; {_brought_by(INGESTING, identity)} repairs it"
 
 
+FROM_A_BACKUP: Final = "'marketpipe verify' lists all damage; a damaged former version comes back from a backup only"
+"""The advice for a revision: the provider gives its bars of today."""
 MOVE_AWAY: Final = "move away what is in its place"
 """The advice for a folder, or anything else that is no file, in the place of one: no command replaces it."""
 NO_FILE: Final = f"it is not a file; {MOVE_AWAY}"

@@ -361,8 +361,8 @@ def advising(identity: Callable[[], DatasetIdentity | None]) -> Iterator[None]:
         raise month_unreadable(error.path, error.problem, repair_of(_month_of(error.path), identity())) from error
     except PartitionUnreadableError as error:
         problem = error.problem or str(error).rstrip(".")
-        advised = PartitionUnreadableError(f"{problem}. {repaired_by(identity())}")
-        advised.problem = problem
+        advised = PartitionUnreadableError(f"{problem}. {error.advice or repaired_by(identity())}")
+        advised.problem, advised.advice = problem, error.advice
         raise advised from error
 
 

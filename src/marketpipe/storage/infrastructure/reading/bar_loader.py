@@ -20,6 +20,7 @@ from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, Arrow
 from marketpipe.shared_kernel.infrastructure.machine.disk import Disk
 from marketpipe.storage.domain.bar_selection import BarSelection
 from marketpipe.storage.domain.data_partition import MonthPartition
+from marketpipe.storage.domain.integrity import FROM_A_BACKUP
 from marketpipe.storage.domain.storage_metadata import identity_in
 from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import Scanned
 from marketpipe.storage.infrastructure.aggregates.read_copies import OpenedCopies
@@ -85,8 +86,10 @@ class AsOfReader:
         versions = self.versions(wanted, as_of, times)
         try:
             bars = self._bars(wanted, versions)
-        except PartitionUnreadableError:
+        except PartitionUnreadableError as error:
             if self.versions(wanted, as_of, times) == versions:
+                former = (str(version.path) for version in self._former(versions))
+                error.advice = FROM_A_BACKUP if any(path in str(error) for path in former) else ""
                 raise
         else:
             if self.versions(wanted, as_of, times) == versions:
@@ -120,9 +123,8 @@ class AsOfReader:
 
     def _bars(self, wanted: BarRange, versions: Sequence[VersionFile]) -> pa.Table:
         known: KnownMoments | None = None
-        former = [version for version in versions if version.path != self._layout.bars(version.symbol_day)]
         disk = self._layout.disk
-        for version in former:
+        for version in self._former(versions):
             known = known or self._index.of(wanted.symbol)
             current = self._layout.bars(version.symbol_day)
             refuse_others(version.path, identity_of(version.path, disk), identity_of(current, disk))
@@ -136,12 +138,16 @@ class AsOfReader:
         bars = pa.concat_tables([BAR_SCHEMA.empty_table(), *(made[month][wanted.timeframe] for month in minutes)])
         return bars.select(wanted.columns)
 
+    def _former(self, versions: Iterable[VersionFile]) -> list[VersionFile]:
+        """Return those that are revisions."""
+        return [version for version in versions if version.path != self._layout.bars(version.symbol_day)]
+
     def _refuse_changed(self, version: VersionFile, known: KnownMoments) -> None:
         """Raise ``PartitionUnreadableError`` for a revision whose bytes are not those of a version of its moment."""
         digests = known.published_at(version.known_since, version.symbol_day.trading_date)
         content = content_of(str(version.path), self._layout.disk) if digests else None
         if content is not None and sha256(content) not in digests:
-            raise PartitionUnreadableError(f"{version.path} has changed bytes; no other file has these bars")
+            raise PartitionUnreadableError(f"{version.path} has changed bytes")
 
     def _month(self, month: MonthPartition, versions: Sequence[VersionFile], columns: pa.Schema) -> pa.Table:
         """Read the versions of a month; those of the present, if they are all, from its copy."""

@@ -196,7 +196,9 @@ def damaged(wanted: BarRange, error: PartitionUnreadableError) -> PartitionUnrea
     """Return an error that says which bars were wanted; that of a month names them."""
     if isinstance(error, MonthUnreadableError):
         return error
-    return PartitionUnreadableError(f"a file of {wanted} is damaged: {error}")
+    of_range = PartitionUnreadableError(f"a file of {wanted} is damaged: {error}")
+    of_range.advice = error.advice
+    return of_range
 
 
 def in_one(tables: Iterable[pa.Table | None], schema: pa.Schema = BAR_SCHEMA) -> pa.Table:

@@ -17,6 +17,7 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.domain.data_partition import Revision
+from marketpipe.storage.domain.integrity import FROM_A_BACKUP
 from marketpipe.storage.infrastructure.reading.bar_loader import BarLoader
 from tests.support.bar_stores import at
 from tests.support.builders import day
@@ -144,8 +145,9 @@ def test_a_damaged_version_is_an_error_if_it_is_asked_for(store: StoreOnDisk, ti
     path = store.layout.revision(Revision(AAPL, after(60)))
     path.write_bytes(path.read_bytes()[:size])
 
-    with pytest.raises(PartitionUnreadableError, match="AAPL between 2024-01-01 and 2024-03-31 is damaged"):
+    with pytest.raises(PartitionUnreadableError, match="AAPL between 2024-01-01 and 2024-03-31 is damaged") as raised:
         load(store.loader, after(60), timeframe)
+    assert str(raised.value).endswith(f". {FROM_A_BACKUP}")
     assert [prices(store.loader, after(seconds), timeframe) for seconds in (0, 120)] == [[100.0], [102.0]]
 
 
