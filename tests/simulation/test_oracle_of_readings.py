@@ -15,11 +15,12 @@ from marketpipe.storage.domain.dataset_lock import DatasetLock, LockScope
 from marketpipe.storage.domain.integrity import Damage, IntegrityProblem, IntegrityReport
 from tests.simulation.ledger import Ledger
 from tests.simulation.oracle import derived, integrity, versions
-from tests.simulation.oracle.files import NO_FILES, StoreFiles, data_path
+from tests.simulation.oracle.files import NO_FILES, StoreFiles, data_path, official_path
 from tests.simulation.oracle.memory import Memory
 from tests.simulation.oracle.readings import Readings
 from tests.simulation.outcome import Outcome
-from tests.simulation.seen_by_hand import DAY, EVENING, broken, report, row, seen, step, stored
+from tests.simulation.rows import Row
+from tests.simulation.seen_by_hand import DAY, EVENING, bars_file, broken, report, row, seen, step, stored, tell
 from tests.simulation.story import Step
 
 WHOLE = [row(0), row(15), row(30)]
@@ -268,3 +269,19 @@ def test_nobody_misses_a_lost_file_of_a_symbol_that_was_dropped_since() -> None:
     assert unnamed_after_a_drop_of("BBB") == [f"{data_path(DAY)} is damaged, and verify does not name it"]
     assert unnamed_after_a_drop_of("AAA") == []
     assert unnamed_after_a_drop_of("AAA", "killed") == []
+
+
+def test_nobody_misses_a_lost_official_day_that_the_provider_has_no_more() -> None:
+    sound = StoreFiles.of({official_path(DAY): bars_file([row(0)])})
+
+    def unnamed(rows: list[Row]) -> list[str]:
+        memory, ledger = Memory(), Ledger()
+        memory.take_over(seen(step(), ledger, NO_FILES, sound, memory), 0)
+        memory.note_damage(seen(step("file lost", "happened"), ledger, sound, NO_FILES, memory))
+        tell(ledger, DAY, rows)
+        asked = evolve(seen(step("ingest"), Ledger(), NO_FILES, NO_FILES, memory), of_days=ledger.words_since(0))
+        memory.note_damage(asked)
+        return broken(integrity.verify(IntegrityReport(1, 1, ()), memory))
+
+    assert unnamed([row(0)]) == [f"{official_path(DAY)} is damaged, and verify does not name it"]
+    assert unnamed([]) == []

@@ -11,10 +11,10 @@ from attrs import define, field, frozen
 from marketpipe.reports import AuditReport, IngestionReport
 from marketpipe.shared_kernel.domain.symbol import Outcome as DayOutcome
 from tests.simulation.ledger import Word
-from tests.simulation.oracle.files import NO_FILES, StoreFiles, data_path, month_path, quarantine_path
+from tests.simulation.oracle.files import NO_FILES, StoreFiles, data_path, month_path, quarantine_path, rows_in
 from tests.simulation.oracle.subject import DAMAGES, HARMFUL, HARMLESS_FAULTS
 from tests.simulation.outcome import Outcome
-from tests.simulation.rows import Day, Row
+from tests.simulation.rows import Day, Row, date_of
 
 Rows = tuple[Row, ...] | None
 """The bars of a symbol-day; None if it has no file."""
@@ -43,7 +43,8 @@ class Damage:
 class Seen:
     """One step with all that the oracle knows of it.
 
-    ``words`` are what was said of minutes during the step, by symbol-day; ``before`` and ``now`` what was stored.
+    ``words`` are what was said of minutes during the step, by symbol-day, ``of_days`` what was said of official days;
+    ``before`` and ``now`` what was stored.
     """
 
     outcome: Outcome
@@ -52,6 +53,7 @@ class Seen:
     words: Mapping[Day, list[Word]]
     memory: Memory
     session: str = "regular"
+    of_days: Mapping[Day, list[Word]] = field(factory=dict)
 
     def reports(self) -> Iterator[IngestionReport]:
         """Yield the reports of the ingestions of this step that came to their end."""
@@ -152,6 +154,7 @@ class Memory:
                 if seen.now.contents.get(path) != damage.since:
                     del self.damage[path]
         self._note_dropped(seen.outcome)
+        self._note_absent(seen)
         self._note_rewritten(seen)
         self._note_faults(seen.outcome)
 
@@ -166,6 +169,15 @@ class Memory:
             self.proven.difference_update(of_it)  # if it was killed, the records may be there or not
             for path in of_it if each.ended == "returned" else ():
                 del self.damage[path]
+
+    def _note_absent(self, seen: Seen) -> None:
+        """A lost file of official days is not written again if the provider has none of its days any more."""
+        absent = {day for day, words in seen.of_days.items() if any(word.is_whole and not word.rows for word in words)}
+        for path, damage in list(self.damage.items()):
+            if damage.since is None and damage.before is not None and path.startswith("official/"):
+                symbol = path.split("/")[1].removeprefix("symbol=")
+                if {(symbol, date_of(row[0])) for row in rows_in(damage.before)} <= absent:
+                    del self.damage[path]
 
     def _note_rewritten(self, seen: Seen) -> None:
         kinds = seen.kinds()

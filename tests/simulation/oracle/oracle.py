@@ -9,6 +9,7 @@ from random import Random
 from typing import Final, Literal
 
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
+from tests.simulation.ledger import DAYS, MINUTES
 from tests.simulation.oracle import bars, behaviour, derived, former, integrity, verdicts, versions
 from tests.simulation.oracle.files import StoreFiles
 from tests.simulation.oracle.healing import heal, heals
@@ -51,9 +52,9 @@ class Oracle:
 
     def _after_step(self, outcome: Outcome) -> list[str]:
         world, memory = self._world, self.memory
-        words = world.ledger.words_since(memory.heard)
+        words, of_days = (world.ledger.words_since(memory.heard, timeframe) for timeframe in (MINUTES, DAYS))
         traits = world.story.traits
-        seen = Seen(outcome, memory.files, StoreFiles.on(world.disk), words, memory, traits.session)
+        seen = Seen(outcome, memory.files, StoreFiles.on(world.disk), words, memory, traits.session, of_days)
         memory.note_damage(seen)
         self.past.begins(seen, traits.disk.step_ns, versions.Span.of(outcome, self._skew, world.skew))
         self._skew = world.skew
