@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from marketpipe.ingestion.application.ports import IngestionState
     from marketpipe.ingestion.application.recovery import OrphanAdopter, StateRecoverer
     from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
-    from marketpipe.ingestion.infrastructure.sqlite_official_years import SQLiteOfficialYears
     from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
     from marketpipe.integration.application.bars_fetcher import BarsFetcher
     from marketpipe.integration.application.ports import MarketDataProvider
@@ -57,6 +56,7 @@ if TYPE_CHECKING:
     from marketpipe.storage.application.ports import BarStore
     from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import ScannedYears
     from marketpipe.storage.infrastructure.inventory.day_file_scans import DayFileScans
+    from marketpipe.storage.infrastructure.inventory.rotted_files import Registers
     from marketpipe.storage.infrastructure.inventory.stored_files import ParquetStoredFiles
     from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
     from marketpipe.storage.infrastructure.publishing.month_folders import MonthFolders
@@ -415,9 +415,9 @@ def stored_identity(parts: Parts) -> StoredIdentity:
     from marketpipe.storage.infrastructure.inventory.rotted_files import RottedFiles
     from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
 
-    def registers() -> tuple[RecordedVersions, SQLiteOfficialYears]:
+    def registers() -> Registers:
         recorded = known_state(parts)
-        return RecordedVersions(recorded.checkpoints), recorded.official_years
+        return RecordedVersions(recorded.checkpoints), recorded.official_years, recorded.file_digests
 
     return StoredIdentity(layout(parts), RottedFiles(layout(parts), registers))
 

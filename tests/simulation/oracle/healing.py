@@ -79,7 +79,7 @@ def heal(world: Subject) -> Healed | str:
         if outcome.ended != "returned" and not nothing_to_audit:
             return f"{name} {outcome.ended}: {type(outcome.error).__name__}: {outcome.error}"
     files, words = StoreFiles.on(world.disk), world.ledger.words_since(heard)
-    outcome = world.ask(partial(_reports))
+    outcome = world.ask(partial(_reports, bool(files.contents)))
     if outcome.ended != "returned":
         return f"verify and coverage {outcome.ended}: {type(outcome.error).__name__}: {outcome.error}"
     return Healed(words, files, *outcome.value, is_adjusted=world.story.traits.adjustment != "raw")
@@ -99,8 +99,13 @@ def _clear_up(world: Subject) -> None:
                 world.disk.outside.unlink(path)
 
 
-def _reports(pipeline: Pipeline) -> tuple[CoverageReport, IntegrityReport]:
-    return pipeline.coverage(), pipeline.verify()
+def _reports(is_any_stored: bool, pipeline: Pipeline) -> tuple[CoverageReport, IntegrityReport]:
+    try:
+        return pipeline.coverage(), pipeline.verify()
+    except ConfigurationError:
+        if is_any_stored:
+            raise
+        return pipeline.coverage(), IntegrityReport(0, 0, ())  # a symbol may never have had a bar: nothing to look at
 
 
 def heals(healed: Healed, memory: Memory, session: str, ended: int) -> Findings:

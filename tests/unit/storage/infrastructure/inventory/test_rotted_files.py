@@ -23,6 +23,7 @@ from marketpipe.storage.infrastructure.inventory.stored_identity import StoredId
 from marketpipe.storage.infrastructure.parquet_files import sha256
 from marketpipe.testing import bar
 from tests.support.builders import day
+from tests.support.in_memory_file_digests import InMemoryFileDigests
 from tests.support.store_on_disk import IDENTITY, NothingRecorded, StoreOnDisk
 
 AAPL = (day("AAPL", "2024-01-02"), [bar("2024-01-02T15:00:00Z")])
@@ -57,7 +58,9 @@ class _Years:
 
 
 def _identity(store: StoreOnDisk, record: RecordedVersion) -> StoredIdentity:
-    return StoredIdentity(store.layout, RottedFiles(store.layout, lambda: (_Days(record), _Years())))
+    return StoredIdentity(
+        store.layout, RottedFiles(store.layout, lambda: (_Days(record), _Years(), InMemoryFileDigests()))
+    )
 
 
 def _stored(root: Path, identity: DatasetIdentity = IDENTITY) -> tuple[StoreOnDisk, Path]:
@@ -108,13 +111,32 @@ def test_what_has_no_record_of_its_own_has_not_rotted(tmp_path: Path) -> None:
     official.parent.mkdir(parents=True)
     official.write_bytes(b"spLit")
     year = RecordedOfficialYear(DaysOfYear(2024), _record(b"split"))
-    rotted = RottedFiles(layout, lambda: (_Days(_record(path.read_bytes())), _Years({2024: year})))
+    rotted = RottedFiles(
+        layout, lambda: (_Days(_record(path.read_bytes())), _Years({2024: year}), InMemoryFileDigests())
+    )
 
     assert official in rotted
     assert path not in rotted
-    assert official not in RottedFiles(layout, lambda: (_Days(_record(b"")), _Years()))
+    assert official not in RottedFiles(layout, lambda: (_Days(_record(b"")), _Years(), InMemoryFileDigests()))
     for foreign in (path.with_name("days.parquet"), tmp_path / "aggregates" / "a.parquet", layout.official / "a" / "b"):
         foreign.parent.mkdir(parents=True, exist_ok=True)
         foreign.write_bytes(b"spLit")
         assert foreign not in rotted
     assert path.with_name("day=03.parquet") not in rotted
+
+
+@pytest.mark.parametrize("area", ["aggregates", "quarantine", "revisions"])
+def test_a_file_with_another_digest_than_the_recorded_ones_has_rotted(tmp_path: Path, area: str) -> None:
+    store, _ = _stored(tmp_path)
+    digests = InMemoryFileDigests()
+    digests.settle({f"{area}/symbol=AAPL/a.parquet": sha256(b"former")})
+    digests.expect({f"{area}/symbol=AAPL/a.parquet": sha256(b"split")})
+    rotted = RottedFiles(store.layout, lambda: (NothingRecorded(), _Years(), digests))
+    path = store.layout.derived()[f"{area}_path"] / "symbol=AAPL" / "a.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+    for content, is_rotted in ((b"spLit", True), (b"split", False), (b"former", False)):
+        path.write_bytes(content)
+        path.with_name("b.parquet").write_bytes(content)
+        assert (path in rotted) is is_rotted
+        assert path.with_name("b.parquet") not in rotted, "it is not on record"
