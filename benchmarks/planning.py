@@ -97,7 +97,7 @@ class _LinkedStore:
         make_store(root, [Symbol(name) for name in self.symbols], listed, TIMEFRAMES)
         (root / "config.yaml").write_text(
             f"provider: alpaca\nsymbols: [{', '.join(self.symbols)}]\nstart: {self.dates[0]}\nend: {self.dates[-1]}\n"
-            f'timeframes: [{", ".join(map(str, TIMEFRAMES))}]\nalpaca: {{base_url: "http://127.0.0.1:9"}}\n'
+            f'timeframes: [{", ".join(map(str, TIMEFRAMES))}]\nalpaca: {{feed: iex, base_url: "http://127.0.0.1:9"}}\n'
             + "".join(f"{key}: {path}\n" for key, path in FOLDERS.items())
         )
         print(f"{self}: store made (not measured)", flush=True)

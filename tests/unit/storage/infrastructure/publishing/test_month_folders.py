@@ -23,7 +23,7 @@ from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE
 from marketpipe.storage.infrastructure.inventory.stored_files import ParquetStoredFiles
 from marketpipe.storage.infrastructure.publishing.durable_files import SameThread
 from marketpipe.storage.infrastructure.publishing.folder_exchange import FolderExchange
-from marketpipe.storage.infrastructure.publishing.month_folders import MonthFolders
+from marketpipe.storage.infrastructure.publishing.month_folders import CHANGED_MEANWHILE, MonthFolders
 from tests.support.bar_stores import at
 from tests.support.builders import CALENDAR, day
 from tests.support.store_on_disk import StoreOnDisk, recorded_as_stored, tree
@@ -352,8 +352,8 @@ def test_a_month_that_another_process_expands_meanwhile_is_left_to_it(store: Sto
     assert with_times(store) == before
 
 
-def test_a_month_that_another_program_changes_while_it_is_expanded_keeps_its_form(store: StoreOnDisk) -> None:
-    store.compact("AAPL")
+def beside_another_program(store: StoreOnDisk) -> MonthFolders:
+    """It writes into a folder just before that is exchanged."""
 
     def exchange(one: Path, other: Path) -> None:
         if not (other / "notes.txt").exists() and not (one / "notes.txt").exists():
@@ -361,9 +361,23 @@ def test_a_month_that_another_program_changes_while_it_is_expanded_keeps_its_for
         exchange_folders(one, other)
 
     changed = FolderExchange(store.files, store.layout.data, store.layout.revisions, None, exchange)
+    return MonthFolders(store.layout, store.files, changed, nullcontext)
+
+
+def test_a_month_that_another_program_changes_meanwhile_keeps_its_form(store: StoreOnDisk) -> None:
+    months, folder = beside_another_program(store), store.layout.month(JANUARY)
+    before, recorded = with_times(store), recorded_as_stored(store.layout, JANUARY)
+
+    done = months.compact(JANUARY, recorded, store.identity, dry_run=False)
+    assert done is not None
+    assert (done.condition, done.reason) == (Condition.SKIPPED, CHANGED_MEANWHILE)
+    assert with_times(store).items() >= before.items()
+    (folder / "notes.txt").unlink()
+    store.compact("AAPL")
+
     with pytest.raises(StorageError, match="month=01: "):
-        MonthFolders(store.layout, store.files, changed, nullcontext).expand(JANUARY, {})
-    assert sorted(path.name for path in store.layout.month(JANUARY).iterdir()) == [MONTH_FILE, "notes.txt"]
+        months.expand(JANUARY, {})
+    assert sorted(path.name for path in folder.iterdir()) == [MONTH_FILE, "notes.txt"]
 
 
 @pytest.mark.parametrize("reason", [None, "is being written in its folder"])
