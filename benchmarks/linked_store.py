@@ -18,6 +18,7 @@ import pyarrow as pa
 from marketpipe import DatasetIdentity, SessionHours, SessionKind, StoredSymbolDay, Symbol, SymbolDay, Timeframe
 from marketpipe.ingestion.domain.ingestion_checkpoint import Answer
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
+from marketpipe.provider_registry import closing_auction_of
 from marketpipe.shared_kernel.domain.ohlcv_bar import DayFigures
 from marketpipe.shared_kernel.domain.store_inventory import RecordedVersion
 from marketpipe.shared_kernel.domain.symbol import Outcome, SymbolDayOutcome
@@ -112,7 +113,7 @@ def _make_aggregates(root: Path, symbol: Symbol, timeframes: Sequence[Timeframe]
     """Write files with the fingerprint of the minutes that exist."""
     layout = StoreLayout(*(root / folder for folder in list(FOLDERS.values())[:4]))
     for year, wanted in years_between(layout, symbol, None, None):
-        minutes = YearFreshness(layout, year, timeframes)
+        minutes = YearFreshness(layout, year, timeframes, closing_auction=closing_auction_of(IDENTITY))
         for file in aggregate_files(layout, year, wanted, timeframes):
             Path(file.path).parent.mkdir(parents=True, exist_ok=True)
             Path(file.path).write_bytes(content)

@@ -94,7 +94,7 @@ class _LinkedStore:
         self.symbols = [f"S{number:04}" for number in range(symbols)]
         listed = ExchangeCalendar(LAST).sessions(FIRST, LAST)[-sessions:]
         self.dates = [str(session.trading_date) for session in listed]
-        make_store(root, [Symbol(name) for name in self.symbols], listed, TIMEFRAMES)
+        make_store(root, [Symbol(name) for name in self.symbols], listed, TIMEFRAMES, official=True)
         (root / "config.yaml").write_text(
             f"provider: alpaca\nsymbols: [{', '.join(self.symbols)}]\nstart: {self.dates[0]}\nend: {self.dates[-1]}\n"
             f'timeframes: [{", ".join(map(str, TIMEFRAMES))}]\nalpaca: {{feed: iex, base_url: "http://127.0.0.1:9"}}\n'
