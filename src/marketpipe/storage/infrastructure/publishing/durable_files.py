@@ -104,13 +104,15 @@ class DurableFiles:
             group = FileGroup(
                 *(prepare, self._sync, self._executor, self._refuse_links, self._recorder, self._machine, together)
             )
-            try:
-                yield group
-                group.publish()
-            finally:
-                group.discard()
-            # A rename is durable once its folder is synced; only then may the files be reported as stored.
-            self._sync(group.folders)
+            with group.recording:
+                try:
+                    yield group
+                    group.publish()
+                finally:
+                    group.discard()
+                # A rename is durable once its folder is synced; only then may the files be reported as stored, and
+                # their former digests be forgotten: a power loss before brings back what they were, or nothing.
+                self._sync(group.folders)
         if group.modified_ns:
             self._on_synced(len(group.modified_ns))
 
@@ -257,6 +259,8 @@ class FileGroup:
         self._prepared, self._above = set[str](), set[Path]()
         self.folders = set[Path]()
         """To be synced when all files are in their places."""
+        self.recording = ExitStack()
+        """Leave it when the folders are synced: then the published files are what is on record of them."""
         self.modified_ns = dict[Path, int]()
         """The modification times of the published files, as the system keeps them."""
 
@@ -312,10 +316,10 @@ class FileGroup:
         # Before the first file has its name: so a folder that has a file of ours is durable, whoever has made it.
         self._sync(self._above)
         self._above.clear()
-        with self._recorder.recorded(self._digests):
-            for staged in staged_files:
-                staged.publish()
-                self.modified_ns[staged.path] = staged.modified_ns
+        self.recording.enter_context(self._recorder.recorded(self._digests))
+        for staged in staged_files:
+            staged.publish()
+            self.modified_ns[staged.path] = staged.modified_ns
         self._coming.clear()
         self._digests.clear()
 
