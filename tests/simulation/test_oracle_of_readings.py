@@ -19,7 +19,7 @@ from tests.simulation.oracle.files import NO_FILES, StoreFiles, data_path, offic
 from tests.simulation.oracle.memory import Memory
 from tests.simulation.oracle.readings import Readings
 from tests.simulation.outcome import Outcome
-from tests.simulation.rows import Row
+from tests.simulation.rows import Day, Row
 from tests.simulation.seen_by_hand import DAY, EVENING, bars_file, broken, report, row, seen, step, stored, tell
 from tests.simulation.story import Step
 
@@ -253,8 +253,24 @@ def test_an_official_day_was_said() -> None:
 
 def test_coverage_knows_no_official_days_of_a_file_that_verify_names() -> None:
     problem = IntegrityProblem("official/symbol=AAA/year=2024.parquet", Damage.UNRECORDED, "the state does not know it")
-    assert derived.recorded_official_days({DAY: [row(0)]}, IntegrityReport(1, 1, ())) == {DAY: [row(0)]}
-    assert derived.recorded_official_days({DAY: [row(0)]}, IntegrityReport(1, 1, (problem,))) == {}
+    whole, named = IntegrityReport(1, 1, ()), IntegrityReport(1, 1, (problem,))
+    assert derived.recorded_official_days({DAY: [row(0)]}, whole, Memory()) == {DAY: [row(0)]}
+    assert derived.recorded_official_days({DAY: [row(0)]}, named, Memory()) == {}
+
+
+def test_coverage_knows_no_official_day_that_the_provider_took_back_and_a_broken_machine_could_not_remove() -> None:
+    whole, memory, ledger = IntegrityReport(1, 1, ()), Memory(), Ledger()
+
+    def known() -> list[Day]:
+        return [*derived.recorded_official_days({DAY: [row(0)]}, whole, memory)]
+
+    for rows, is_known in (([row(0)], True), ([], False)):
+        tell(ledger, DAY, rows)
+        memory.take_over(evolve(seen(step(), ledger, NO_FILES, NO_FILES, memory), of_days=ledger.words_since(0)), 0)
+        memory.is_machine_well = False
+        assert known() == [DAY] * is_known
+    memory.is_machine_well = True
+    assert known() == [DAY], "so it must have been removed"
 
 
 def test_nobody_misses_a_lost_file_of_a_symbol_that_was_dropped_since() -> None:

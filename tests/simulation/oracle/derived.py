@@ -85,12 +85,15 @@ def sound_official_days(bars: Bars, memory: Memory) -> Bars:
     return {day: rows for day, rows in bars.items() if official_path(day) not in memory.damage}
 
 
-def recorded_official_days(bars: Bars, report: IntegrityReport | None) -> Bars:
+def recorded_official_days(bars: Bars, report: IntegrityReport | None, memory: Memory) -> Bars:
     """Return the official days that coverage can know: it does not believe a file that ``verify`` names, as one whose
-    record was not written.
+    record was not written; nor a day of which the provider said something else since, which could not be stored.
     """
     named = {problem.path for problem in report.problems} if report is not None else set()
-    return {day: rows for day, rows in bars.items() if official_path(day) not in named}
+    known = {day: rows for day, rows in bars.items() if official_path(day) not in named}
+    if memory.is_machine_well:
+        return known
+    return {day: rows for day, rows in known.items() if rows[0] in memory.official_words.get(day, rows)}
 
 
 def official(bars: Bars, said: Mapping[str, set[Row]]) -> Findings:

@@ -111,6 +111,7 @@ class Memory:
     that a command reported complete, and of which nothing was said since. ``has_odd_clock``: a clock of the machine was
     wrong at any time; ``has_odd_date``: the provider stated a wrong time, by which a clock that is ahead seems right.
     ``rewritten`` has the recorded content of days that somebody rewrote, until they are restated or damaged otherwise.
+    ``official_words`` has what the provider said last of each official day: one bar or none.
     """
 
     files: StoreFiles = NO_FILES
@@ -130,6 +131,7 @@ class Memory:
     was_complete: dict[Day, bytes | None] = field(factory=dict)
     reported: set[Day] = field(factory=set)
     rewritten: dict[Day, bytes] = field(factory=dict)
+    official_words: dict[Day, tuple[Row, ...]] = field(factory=dict)
 
     def is_doubtful(self, day: Day) -> bool:
         """Return whether a file of a symbol-day is damaged now, or its quarantine has ever been."""
@@ -220,6 +222,8 @@ class Memory:
                 known.append(rows)
         for day, words in seen.words.items():
             self.words.setdefault(day, []).extend(word for word in words if word.is_whole)
+        for day, words in seen.of_days.items():
+            self.official_words.update((day, word.rows) for word in words if word.is_whole)
         self._note_complete(seen, reported)
         self._note_proven(seen)
         self._note_reported(seen, reported)

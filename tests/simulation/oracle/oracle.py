@@ -164,7 +164,7 @@ class Oracle:
                 self._world.counts.count("judged", str(each.verdict.verdict))
             yield "verdict", verdicts.still_complete(judged, memory)
             yield "verdict", verdicts.of_lost_files(coverage, memory)
-            known = derived.recorded_official_days(official, report)
+            known = derived.recorded_official_days(official, report, memory)
             yield "ok over a loss", verdicts.ok_over_a_loss(judged, known, traits.session)
 
     def _of_official_days(self, wanted: Wanted, found: Readings) -> Iterator[Named]:
