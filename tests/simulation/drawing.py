@@ -58,7 +58,7 @@ EVENTS: Final[Mapping[str, float]] = {
     "file lost": 2,
     "rewritten": 1.5,
     "something else": 1,
-    "folder moved": 0.3,
+    "folder moved": 1,
     "copied": 0.7,
     "idle": 1,
     "disk full": 1.5,

@@ -34,7 +34,7 @@ MAY_FAIL: Final = (
     *("open", "write", "fsync", "replace", "mkdir", "utime", "unlink", "link", "begin_to_store"),
     *("scandir", "listdir", "stat", "lstat", "opened", "read"),
 )
-DEEP: Final = 0.1
+DEEP: Final = 0.05
 """So many faults are at a late call, which about half of such commands make."""
 KILLED_AT: Final[Mapping[str, float]] = {
     "replace": 4,
@@ -92,7 +92,7 @@ def _may_follow(random: Random, fault: Fault, others: Sequence[Fault]) -> bool:
 def _on_the_wire(random: Random, usual: Counted) -> list[Fault]:
     """Return one fault, or sometimes others with it: a page that fails is worse if pages are small, or by time."""
     faults = list[Fault]()
-    while not faults or random.random() < 0.25:
+    while not faults or (len(faults) < usual["GET"].deep and random.random() < 0.25):
         nth = _nth(random, usual["GET"]) if random.random() < 0.6 else 1
         faults.append(Fault("wire", "GET", len(faults) + nth, random.choice(EXAMPLES)))
     return faults

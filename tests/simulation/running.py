@@ -66,7 +66,7 @@ class Result:
 def run(story: Story, tell: Tell | None = None, *, verbose: bool = False) -> Result:
     """Carry out a story and check it. ``tell`` gets a line for each step, and with ``verbose`` one for each call."""
     began = time.process_time()
-    with _undisturbed():
+    with undisturbed():
         world = World(story)
         if verbose and tell is not None:
             heard = tell
@@ -129,7 +129,7 @@ def _weeks(story: Story, last: int) -> float:
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
     """Collect no garbage and log nothing inside: finalizers would close descriptors at moments that no seed draws."""
     gc.collect()
     gc.disable()
