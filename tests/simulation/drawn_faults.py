@@ -30,6 +30,10 @@ KINDS: Final[Mapping[str, float]] = {
 NEVER: Final = Usual(0, 0)
 ON_THE_WIRE: Final = 0.45
 """Of the faults of commands that ask the provider."""
+REQUESTED_AGAIN: Final = frozenset(
+    ["page", "by-time", "burst", "timeout-before", "timeout-after", "connect", "cut", "too-many"]
+)
+"""Faults of the wire after which there are more requests than usual: for smaller pages, or for the same one again."""
 MAY_FAIL: Final = (
     *("open", "write", "fsync", "replace", "mkdir", "utime", "unlink", "link", "begin_to_store"),
     *("scandir", "listdir", "stat", "lstat", "opened", "read"),
@@ -90,16 +94,20 @@ def _may_follow(random: Random, fault: Fault, others: Sequence[Fault]) -> bool:
 
 
 def _on_the_wire(random: Random, usual: Counted) -> list[Fault]:
-    """Return one fault, or sometimes others with it: a page that fails is worse if pages are small, or by time."""
-    faults = list[Fault]()
-    while not faults or (len(faults) < usual["GET"].deep and random.random() < 0.25):
-        nth = _nth(random, usual["GET"]) if random.random() < 0.6 else 1
-        faults.append(Fault("wire", "GET", len(faults) + nth, random.choice(EXAMPLES)))
+    """Return one fault, or sometimes others after one that lets the client request more.
+
+    A page that fails is worse if pages are small, or by time.
+    """
+    nth = _nth(random, usual["GET"]) if random.random() < 0.6 else 1
+    faults = [Fault("wire", "GET", nth, random.choice(EXAMPLES))]
+    while faults[-1].detail.split(" ")[0] in REQUESTED_AGAIN and random.random() < 0.5:
+        nth += random.choice((1, 1, 2))
+        faults.append(Fault("wire", "GET", nth, random.choice(EXAMPLES)))
     return faults
 
 
 def _drawn(random: Random, command: str, usual: Counted) -> list[Fault]:
-    if command in ASKING and "GET" in usual and random.random() < ON_THE_WIRE:
+    if command in ASKING and usual.get("GET", NEVER).sure and random.random() < ON_THE_WIRE:
         return _on_the_wire(random, usual)
     kinds = [kind for kind in KINDS if "commit" not in kind or usual.get("sql COMMIT", NEVER).sure]
     kind = random.choices(kinds, [KINDS[kind] for kind in kinds])[0]
