@@ -301,3 +301,20 @@ def test_nobody_misses_a_lost_official_day_that_the_provider_has_no_more() -> No
 
     assert unnamed([row(0)]) == [f"{official_path(DAY)} is damaged, and verify does not name it"]
     assert unnamed([]) == []
+
+
+def test_nobody_misses_a_lost_day_that_was_reported_empty_since() -> None:
+    def unnamed(outcome: DayOutcome, rows: list[Row], kind: str = "ingest") -> list[str]:
+        memory, ledger, sound = Memory(), Ledger(), stored({DAY: WHOLE})
+        memory.take_over(seen(step(), ledger, NO_FILES, sound, memory), 0)
+        memory.note_damage(seen(step("file lost", "happened"), ledger, sound, NO_FILES, memory))
+        tell(ledger, DAY, rows)
+        value = report({DAY: outcome}) if kind == "ingest" else None
+        memory.note_damage(seen(step(kind, value=value), ledger, NO_FILES, NO_FILES, memory))
+        return broken(integrity.verify(IntegrityReport(1, 1, ()), memory))
+
+    missed = [f"{data_path(DAY)} is damaged, and verify does not name it"]
+    assert unnamed(DayOutcome.EMPTY, []) == []
+    assert unnamed(DayOutcome.FAILED, []) == missed
+    assert unnamed(DayOutcome.FAILED, [row(0)]) == missed
+    assert unnamed(DayOutcome.FAILED, [], "get") == []

@@ -66,8 +66,8 @@ class StoreFiles:
     def of(cls, contents: Mapping[str, bytes]) -> StoreFiles:
         alone, together = dict[Day, bytes](), dict[Day, bytes]()
         for path, content in contents.items():
-            if match := DAY_PATH.fullmatch(path, len("data/")) if path.startswith("data/") else None:
-                alone[match[1], f"{match[2]}-{match[3]}-{match[4]}"] = content
+            if (day := day_of(path)) is not None:
+                alone[day] = content
             elif match := MONTH_PATH.fullmatch(path, len("data/")) if path.startswith("data/") else None:
                 together |= _days_of(match, content)
         return cls(contents, {**together, **alone}, frozenset(alone.keys() & together.keys()))
@@ -98,6 +98,12 @@ def day_path(day: Day) -> str:
 
 def data_path(day: Day) -> str:
     return f"data/{day_path(day)}"
+
+
+def day_of(path: str) -> Day | None:
+    """Return the symbol-day of the path of a file of minute bars; None of another path."""
+    match = DAY_PATH.fullmatch(path, len("data/")) if path.startswith("data/") else None
+    return None if match is None else (match[1], f"{match[2]}-{match[3]}-{match[4]}")
 
 
 def month_path(day: Day) -> str:

@@ -11,7 +11,15 @@ from attrs import define, field, frozen
 from marketpipe.reports import AuditReport, IngestionReport
 from marketpipe.shared_kernel.domain.symbol import Outcome as DayOutcome
 from tests.simulation.ledger import Word
-from tests.simulation.oracle.files import NO_FILES, StoreFiles, data_path, month_path, quarantine_path, rows_in
+from tests.simulation.oracle.files import (
+    NO_FILES,
+    StoreFiles,
+    data_path,
+    day_of,
+    month_path,
+    quarantine_path,
+    rows_in,
+)
 from tests.simulation.oracle.subject import DAMAGES, HARMFUL, HARMLESS_FAULTS
 from tests.simulation.outcome import Outcome
 from tests.simulation.rows import Day, Row, date_of
@@ -98,6 +106,11 @@ class Seen:
         return sorted(path for path in before.keys() | now.keys() if before.get(path) != now.get(path))
 
 
+def _without_bars(words: Mapping[Day, list[Word]]) -> set[Day]:
+    """Return the days of which a whole answer has no bars."""
+    return {day for day, some in words.items() if any(word.is_whole and not word.rows for word in some)}
+
+
 @define
 class Memory:
     """``possible`` has, by symbol-day, all versions that a power loss may leave: one, once a command has reported it.
@@ -156,7 +169,7 @@ class Memory:
                 if seen.now.contents.get(path) != damage.since:
                     del self.damage[path]
         self._note_dropped(seen.outcome)
-        self._note_absent(seen)
+        self._note_taken_back(seen)
         self._note_rewritten(seen)
         self._note_faults(seen.outcome)
 
@@ -172,14 +185,21 @@ class Memory:
             for path in of_it if each.ended == "returned" else ():
                 del self.damage[path]
 
-    def _note_absent(self, seen: Seen) -> None:
-        """A lost file of official days is not written again if the provider has none of its days any more."""
-        absent = {day for day, words in seen.of_days.items() if any(word.is_whole and not word.rows for word in words)}
+    def _note_taken_back(self, seen: Seen) -> None:
+        """A lost file is not written again, and its record goes, if the provider has nothing of it any more."""
+        reported, days, official = seen.reported(), _without_bars(seen.words), _without_bars(seen.of_days)
         for path, damage in list(self.damage.items()):
-            if damage.since is None and damage.before is not None and path.startswith("official/"):
+            if damage.since is not None or damage.before is None:
+                continue
+            if path.startswith("official/"):
                 symbol = path.split("/")[1].removeprefix("symbol=")
-                if {(symbol, date_of(row[0])) for row in rows_in(damage.before)} <= absent:
+                if {(symbol, date_of(row[0])) for row in rows_in(damage.before)} <= official:
                     del self.damage[path]
+            elif (day := day_of(path)) in days:
+                if DayOutcome.EMPTY in reported.get(day, ()):
+                    del self.damage[path]
+                elif day not in reported or not seen.went_well():
+                    self.proven.discard(path)  # it may be recorded as empty: nobody says
 
     def _note_rewritten(self, seen: Seen) -> None:
         kinds = seen.kinds()
