@@ -52,7 +52,7 @@ def of_officials(past: former.OfficialPast, days: Any) -> list[str]:
 
 def test_official_days_of_a_former_moment_are_those_of_then() -> None:
     past, ledger = former.OfficialPast(), Ledger()
-    reading = former.OfficialReading(str(EVENING), ledger.count, DAY[1], DAY[1], OFFICIAL)
+    reading = former.OfficialReading(str(EVENING), ledger.count, DAY[1], DAY[1], frozenset([DAY[0]]), OFFICIAL)
     past.remember(reading, Memory())
     assert of_officials(past, OFFICIAL) == []
     assert len(of_officials(past, {})) == 1
@@ -60,6 +60,18 @@ def test_official_days_of_a_former_moment_are_those_of_then() -> None:
     asked = Asked("p1", (DAY[0],), EVENING.plus(-timedelta(days=1)), EVENING, DAYS)
     ledger.delivered(asked, Delivered(EVENING, bars={DAY[0]: in_json([row(15)])}))
     assert broken(past.kept(evolve(reading, days={}), ledger)) == []
+
+
+def test_official_days_that_were_not_asked_for_at_a_former_moment_may_have_been_there() -> None:
+    past, ledger = former.OfficialPast(), Ledger()
+    reading = former.OfficialReading(str(EVENING), 0, DAY[1], DAY[1], frozenset(["BBB"]), {})
+    past.remember(reading, Memory())
+    found = Readings({("official as of", str(EVENING)): OFFICIAL})
+    assert broken(past.as_of(found)) == []
+    past.remember(evolve(reading, symbols=frozenset([DAY[0]])), Memory())
+    assert len(broken(past.as_of(found))) == 1
+    past.remember(evolve(reading, symbols=frozenset([DAY[0]]), days=OFFICIAL), Memory())
+    assert broken(past.kept(reading, ledger)) == []
 
 
 def verified(*problems: IntegrityProblem, files: int = 1, memory: Memory | None = None) -> list[str]:

@@ -85,7 +85,7 @@ def _ever(files: StoreFiles) -> Iterator[Day]:
 
 @frozen
 class OfficialReading:
-    """The official days that were loaded at a quiet moment, of the dates from ``first`` to ``last``.
+    """The official days that were loaded at a quiet moment, of these ``symbols`` and the dates from ``first`` to ``last``.
 
     ``heard`` is the number of answers until then.
     """
@@ -94,7 +94,12 @@ class OfficialReading:
     heard: int
     first: str
     last: str
+    symbols: frozenset[str]
     days: Bars = field(repr=False)
+
+    def has(self, day: Day) -> bool:
+        """Return whether this official day was asked for."""
+        return day[0] in self.symbols and self.first <= day[1] <= self.last
 
 
 @define
@@ -122,16 +127,16 @@ class OfficialPast:
             loaded = found.value("official as of", reading.as_of)
             if loaded is None:
                 continue
-            both = (day for day in loaded.keys() | reading.days.keys() if reading.first <= day[1] <= reading.last)
+            both = (day for day in loaded.keys() | reading.days.keys() if reading.has(day))
             wrong = sorted(day for day in both if loaded.get(day) != reading.days.get(day))
             yield f"as of {reading.as_of} the official day of {' '.join(wrong[0])} is another" if wrong else None
 
     def kept(self, now: OfficialReading, ledger: Ledger) -> Findings:
         """An official day of which nothing was said since the latest reading is what it was then."""
         for before in self.readings[-1:]:
-            if before.first < now.first or before.last > now.last:
-                continue
             for day in sorted(before.days.keys() - ledger.words_since(before.heard, DAYS).keys()):
+                if not now.has(day):
+                    continue
                 is_same = now.days.get(day) == before.days[day]
                 what = f"the official day of {' '.join(day)} is another or gone, though nothing was said of it"
                 yield None if is_same else what

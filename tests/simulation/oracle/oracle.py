@@ -171,7 +171,8 @@ class Oracle:
         yield "as of", self._official.as_of(found)
         if (days := found.value("official")) is not None:
             ledger, now = self._world.ledger, str(self._world.clock.now())
-            reading = former.OfficialReading(now, ledger.count, wanted.first, wanted.last, days)
+            symbols = frozenset(wanted.symbols)
+            reading = former.OfficialReading(now, ledger.count, wanted.first, wanted.last, symbols, days)
             yield "official", self._official.kept(reading, ledger)
             self._official.remember(reading, self.memory)
 
