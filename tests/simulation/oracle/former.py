@@ -85,7 +85,7 @@ def _ever(files: StoreFiles) -> Iterator[Day]:
 
 @frozen
 class OfficialReading:
-    """The official days that were loaded at a quiet moment, of these ``symbols`` and the dates from ``first`` to ``last``.
+    """The official days of some ``symbols`` that were loaded at a quiet moment, from the date ``first`` to ``last``.
 
     ``heard`` is the number of answers until then.
     """
