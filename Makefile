@@ -19,6 +19,7 @@ THOROUGH_TESTS := tests/e2e/test_killed_at_every_moment.py tests/e2e/test_full_d
 
 # The simulation takes fresh seeds for so long, in so many processes.
 MINUTES ?= 10
+SEEDS ?=
 JOBS ?= 2
 
 # What has to reach each branch of the code that [tool.coverage.run] of pyproject.toml names.
@@ -83,7 +84,7 @@ test-thoroughly: $(VENV)/.installed-dev
 	$(THOROUGH) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(THOROUGH_TESTS)
 
 simulate: $(VENV)/.installed-dev
-	$(BIN)/python -m tests.simulation --minutes $(MINUTES) --jobs $(JOBS)
+	$(BIN)/python -m tests.simulation --minutes $(MINUTES) --jobs $(JOBS) $(SEEDS)
 
 mutants: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.simulation.mutants --jobs $(JOBS)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Final
 
 from tests.simulation.counts import table
@@ -46,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--story", type=Path, nargs="+", action="extend", help="replay the stories in these JSON files")
     what.add_argument("--minutes", type=float, help="run fresh seeds for so long")
     what.add_argument("--from", type=int, dest="first", help="with --weeks: run the seeds from this one on")
+    parser.add_argument("--of", help="with --minutes: the seeds of this word, which are always the same")
     parser.add_argument("--weeks", type=float, help="with --from: stop after so many store-weeks")
     parser.add_argument("--steps", type=int, default=STEPS, help="the length of a story (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=1, help="processes at the same time")
@@ -107,7 +109,7 @@ def _many(options: argparse.Namespace) -> int:
     say(versions())
     deadline = None if options.minutes is None else began + options.minutes * 60
     tally = Tally(options.log, say)
-    seeds = _fresh() if options.first is None else from_seed(options.first)
+    seeds = from_seed(options.first) if options.first is not None else _of(options.of) if options.of else _fresh()
     with child_processes.guarded():
         run_seeds(seeds, tally, options.steps, options.jobs, Bounds(options.weeks, deadline))
     say(table(tally.counts))
@@ -126,6 +128,12 @@ def _fresh() -> Iterator[int]:
     """Return seeds that nobody knows before; they are printed. Chance has no part in a world itself."""
     while True:
         yield secrets.randbelow(LARGEST_SEED)
+
+
+def _of(word: str) -> Iterator[int]:
+    random = Random(word)
+    while True:
+        yield random.randrange(LARGEST_SEED)
 
 
 def _with_fixed_environment() -> None:
