@@ -4,6 +4,7 @@ import gc
 import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -47,6 +48,14 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("../shared is not here: no real bars, no replay server")
     return SHARED
+
+
+@pytest.fixture
+def readable_folder() -> Iterator[Path]:
+    """Another user may read this folder. That of ``tmp_path`` is forbidden to others by each pytest that begins."""
+    with TemporaryDirectory(prefix="marketpipe-readable-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 @pytest.fixture

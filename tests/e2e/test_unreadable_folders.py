@@ -52,10 +52,9 @@ for place in places:
 
 
 @pytest.mark.skipif(not hasattr(os, "setuid") or os.getuid() != 0, reason="only root can become another user")
-def test_a_folder_that_may_not_be_read_costs_its_own_verdicts_alone(tmp_path: Path) -> None:
-    for folder in (tmp_path, *tmp_path.parents[:3]):
-        folder.chmod(0o755)
-    done = run([sys.executable, "-c", AS_NOBODY, str(tmp_path / "store")], cwd=Path(__file__).parents[2], check=True)
+def test_a_folder_that_may_not_be_read_costs_its_own_verdicts_alone(readable_folder: Path) -> None:
+    command = [sys.executable, "-c", AS_NOBODY, str(readable_folder / "store")]
+    done = run(command, cwd=Path(__file__).parents[2], check=True)
     of_symbol, of_month, of_all, of_aggregates, *of_state = map(json.loads, done.stdout.splitlines())
 
     for verdicts, problems, plan, _, _ in (of_symbol, of_month):

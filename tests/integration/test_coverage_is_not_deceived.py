@@ -241,11 +241,9 @@ with pipeline(settings, ScriptedProvider()) as reader:
 
 
 @pytest.mark.skipif(not hasattr(os, "setuid") or os.getuid() != 0, reason="only root can become another user")
-def test_a_store_that_can_only_be_read_is_covered(tmp_path: Path) -> None:
-    with ingested(tmp_path, ScriptedProvider(history("AAPL")), "AAPL"):
+def test_a_store_that_can_only_be_read_is_covered(readable_folder: Path) -> None:
+    with ingested(readable_folder, ScriptedProvider(history("AAPL")), "AAPL"):
         """Closed before the store is shared out."""
-    for folder in (tmp_path, *tmp_path.parents[:3]):
-        folder.chmod(0o755)
-    command = [sys.executable, "-c", READ_AS_NOBODY, str(tmp_path), FIRST, LAST]
+    command = [sys.executable, "-c", READ_AS_NOBODY, str(readable_folder), FIRST, LAST]
     done = run(command, cwd=Path(__file__).parents[2])
     assert done.stdout == f"True 0 {len(DATES)}\n", done.stderr

@@ -15,6 +15,7 @@ from attrs import frozen
 
 SILENT_SECONDS: Final = 20.0
 BUSY_SECONDS: Final = 120.0
+LOOKS: Final = 20
 HUNG: Final = 3
 """The exit code of a process whose world hangs."""
 
@@ -48,13 +49,13 @@ def watched(
 
 
 def _watch(progress: Callable[[], int], patience: Patience, end: Callable[[], None], over: threading.Event) -> None:
-    """A busy machine may let a process wait for long: it hangs if it has used no processor time meanwhile."""
-    seen, since, used = progress(), time.monotonic(), time.process_time()
-    while not over.wait(patience.silent / 20):
+    """Look often, and count the looks: a busy machine lets the world wait, and its watch as well."""
+    seen, looks, used = progress(), 0, time.process_time()
+    while not over.wait(patience.silent / LOOKS):
         if progress() != seen:
-            seen, since, used = progress(), time.monotonic(), time.process_time()
+            seen, looks, used = progress(), 0, time.process_time()
             continue
-        computed = time.process_time() - used
-        if computed > patience.busy or (time.monotonic() - since > patience.silent and computed < patience.silent / 20):
+        looks, computed = looks + 1, time.process_time() - used
+        if computed > patience.busy or (looks >= LOOKS and computed < patience.silent / 100):
             end()
             return
