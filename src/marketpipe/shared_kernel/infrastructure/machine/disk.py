@@ -202,6 +202,7 @@ def walk(
 
 
 def _leads_to_a_folder(entry: Entry) -> bool:
+    """Return False also if it cannot be told, as of a link to itself: what lies beside it is listed all the same."""
     try:
         return entry.is_dir()
     except OSError:
@@ -224,7 +225,8 @@ def _matches(disk: Disk, folder: Path, pattern: str, *, is_folder: bool) -> list
     matches = _matcher(pattern)
     try:
         with disk.scandir(folder) as entries:
-            return [folder / e.name for e in entries if matches(e.name) and (e.is_dir() or not is_folder)]
+            named = [entry for entry in entries if matches(entry.name)]
+            return [folder / entry.name for entry in named if not is_folder or _leads_to_a_folder(entry)]
     except OSError as error:
         if error.errno not in (*NOT_THERE, errno.EACCES, errno.EPERM):
             raise

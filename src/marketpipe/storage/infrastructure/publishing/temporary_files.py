@@ -77,7 +77,7 @@ def _names_in(folder: Path, disk: Disk) -> list[tuple[str, bool]]:
     """Return each name with whether it is that of a file; none of a folder that is not there or may not be listed."""
     try:
         with disk.scandir(folder) as entries:
-            return [(entry.name, entry.is_file()) for entry in entries]
+            return [(entry.name, entry.is_file(follow_symlinks=False)) for entry in entries]
     except OSError as error:
         if error.errno not in UNLISTED:
             raise

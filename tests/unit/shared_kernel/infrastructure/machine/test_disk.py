@@ -47,6 +47,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "year=x").mkdir()
     (tmp_path / "link").symlink_to("year=2024")
     (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "year=2023").symlink_to("year=2023")
     return tmp_path
 
 

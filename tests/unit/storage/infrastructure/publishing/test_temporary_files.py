@@ -102,3 +102,12 @@ def test_only_what_is_left_behind_is_swept(tmp_path: Path, dead: str) -> None:
     sweep(tmp_path, tmp_path)
 
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(stays)
+
+
+def test_beside_a_link_that_leads_to_itself_the_rest_is_swept(tmp_path: Path, dead: str) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / named(process=dead)).write_bytes(b"half")
+
+    has_files = sweep(tmp_path, tmp_path)
+
+    assert (has_files, [path.name for path in tmp_path.iterdir()]) == (False, ["loop"])
