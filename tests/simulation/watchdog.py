@@ -13,19 +13,26 @@ from typing import Final
 
 from attrs import frozen
 
-SILENT_SECONDS: Final = 20.0
+SILENT_SECONDS: Final = 60.0
 BUSY_SECONDS: Final = 120.0
-LOOKS: Final = 20
+POLLS: Final = 20
+"""How often the watch looks in the time for which a world may be silent."""
+LEAST_PART: Final = 0.01
+"""Of a busy machine, even a process that waits behind many others gets so much of a processor."""
 HUNG: Final = 3
 """The exit code of a process whose world hangs."""
 
 
 @frozen
 class Patience:
-    """How long a world may make no call: this much time if it does not compute, this much processor time if it does."""
+    """How long a world may make no call: this much time if it does not compute, this much processor time if it does.
+
+    ``times`` tells how much of both has passed.
+    """
 
     silent: float = SILENT_SECONDS
     busy: float = BUSY_SECONDS
+    times: Callable[[], tuple[float, float]] = lambda: (time.monotonic(), time.process_time())
 
 
 def _end() -> None:
@@ -49,13 +56,14 @@ def watched(
 
 
 def _watch(progress: Callable[[], int], patience: Patience, end: Callable[[], None], over: threading.Event) -> None:
-    """Look often, and count the looks: a busy machine lets the world wait, and its watch as well."""
-    seen, looks, used = progress(), 0, time.process_time()
-    while not over.wait(patience.silent / LOOKS):
-        if progress() != seen:
-            seen, looks, used = progress(), 0, time.process_time()
+    """A busy machine may let a process wait for long: it hangs if it has used no processor time meanwhile."""
+    seen, (since, used) = progress(), patience.times()
+    while not over.wait(patience.silent / POLLS):
+        now, computed = patience.times()
+        if (latest := progress()) != seen:
+            seen, since, used = latest, now, computed
             continue
-        looks, computed = looks + 1, time.process_time() - used
-        if computed > patience.busy or (looks >= LOOKS and computed < patience.silent / 100):
+        passed, busy = now - since, computed - used
+        if busy > patience.busy or (passed > patience.silent and busy < passed * LEAST_PART):
             end()
             return
