@@ -80,8 +80,9 @@ class Store:
     """What is stored, what is missing and whether it is good. ``Pipeline`` adds what asks a market data provider."""
 
     _machine: Machine = HERE
+    """The computer that a store runs on; a subclass may have another one."""
     _new_worker_pool: NewWorkerPool | None = None
-    """How the subclass that ingests makes worker processes, and the computer that a store runs on."""
+    """How the subclass that ingests makes worker processes."""
 
     def __init__(
         self,
