@@ -25,7 +25,7 @@ from tests.support.forked_cli import run_forked, warm_up
 from tests.support.json_server import serve
 
 NEEDS_ROOM = {"fsync", "replace", "link", "mkdir", "pwrite", "symlink"}
-TAKES_A_LOCK = "_is_taken"
+TAKES_A_LOCK = "_try_once"
 """The function of locks.py that opens the file of a lock, or makes it."""
 
 

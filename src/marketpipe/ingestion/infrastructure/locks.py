@@ -144,7 +144,7 @@ class FileLock:
     def acquire(self, longest_wait: float) -> bool:
         """Return whether the lock is ours, at most so many seconds later. Raises ``OSError``."""
         begin = self._machine.monotonic()
-        while not self._is_taken():
+        while not self._try_once():
             waited = self._machine.monotonic() - begin
             if 0 <= longest_wait <= waited:
                 return False
@@ -167,7 +167,8 @@ class FileLock:
             descriptor, self._descriptor = self._descriptor, None
             self._machine.disk.close(descriptor)
 
-    def _is_taken(self) -> bool:
+    def _try_once(self) -> bool:
+        """Return whether the lock is ours now, without waiting for it."""
         disk = self._machine.disk
         descriptor = disk.open(self._path, NEW_FILE, 0o666)
         try:
