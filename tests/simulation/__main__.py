@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--from", type=int, dest="first", help="with --weeks: run the seeds from this one on")
     parser.add_argument("--of", help="with --minutes: the seeds of this word, which are always the same")
     parser.add_argument("--weeks", type=float, help="with --from: stop after so many store-weeks")
-    parser.add_argument("--steps", type=int, default=STEPS, help="the length of a story (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=STEPS, help="about how long a story is (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=1, help="processes at the same time")
     parser.add_argument("--log", type=Path, help="append a JSON line for each seed; seeds that stand there are not run")
     parser.add_argument("--seconds", type=float, help=argparse.SUPPRESS)
@@ -101,7 +101,7 @@ def _one_after_the_other(seeds: Sequence[int], options: argparse.Namespace) -> i
         if deadline is not None and time.monotonic() >= deadline:
             break
         tally.add(run(drawn(seed, options.steps)).as_json())
-    return 1 if tally.failed else 0
+    return _say_failures(tally, options.steps)
 
 
 def _many(options: argparse.Namespace) -> int:
@@ -118,9 +118,14 @@ def _many(options: argparse.Namespace) -> int:
         f"{tally.seeds} seeds, {tally.weeks:.0f} store-weeks, {tally.calls} calls, {tally.seconds:.0f} s of processor, "
         f"{tally.weeks / hours:.0f} store-weeks an hour; {len(tally.failed)} failed"
     )
+    return _say_failures(tally, options.steps)
+
+
+def _say_failures(tally: Tally, steps: int) -> int:
+    """Print each failure as a whole, with the command that replays it. Return the exit code."""
     for line in tally.failed:
-        say(f"seed {line['seed']}: " + "\n".join(line["failures"]))
-        say(f"replay: python -m tests.simulation --seed {line['seed']} --steps {options.steps} --shrink")
+        tally.tell(f"seed {line['seed']}: " + "\n".join(line["failures"]))
+        tally.tell(f"replay: python -m tests.simulation --seed {line['seed']} --steps {steps} --shrink")
     return 1 if tally.failed else 0
 
 
