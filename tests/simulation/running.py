@@ -131,12 +131,14 @@ def _weeks(story: Story, last: int) -> float:
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Collect no garbage and log nothing inside: finalizers would close descriptors at moments that no seed draws."""
+    collects, disabled = gc.isenabled(), logging.root.manager.disable
     gc.collect()
     gc.disable()
     logging.disable(logging.CRITICAL)
     try:
         yield
     finally:
-        logging.disable(logging.NOTSET)
-        gc.enable()
+        logging.disable(disabled)
+        if collects:
+            gc.enable()
         gc.collect()
