@@ -9,16 +9,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from random import Random
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from tests.simulation.disk.inodes import Inode
 from tests.simulation.disk.model import ModelledDisk
 from tests.simulation.process import Process
+from tests.simulation.real_files import new_folder
 from tests.simulation.story import Fault
 
-IN_FAST_MEMORY: Final = Path("/dev/shm")
 POLL_SECONDS: Final = 0.02
 SMALLEST_SPACE: Final = 4096
 """What a commit needs: one page."""
@@ -128,9 +127,7 @@ class ModelledDatabases:
 
     def __init__(self, disk: ModelledDisk) -> None:
         self.disk = disk
-        self._folder = TemporaryDirectory(
-            prefix="marketpipe-world-", dir=IN_FAST_MEMORY if IN_FAST_MEMORY.is_dir() else None
-        )
+        self._folder = new_folder()
         self._open: list[ModelledConnection] = []
         self._images: dict[Inode, list[bytes]] = {}
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from attrs import define, field, frozen
 
+from tests.simulation.real_files import removed_with_the_child
 from tests.simulation.watchdog import HUNG
 from tests.support import child_processes
 
@@ -133,13 +134,13 @@ class _Child:
 
     def _ended(self, seeds: Sequence[int]) -> tuple[int, str, int]:
         """Run a process; return its exit code, its errors, and how many seeds it has come to the end of."""
-        with TemporaryDirectory(prefix="marketpipe-simulation-") as folder:
+        with TemporaryDirectory(prefix="marketpipe-simulation-") as folder, removed_with_the_child() as environment:
             log = Path(folder, "log")
             command = [sys.executable, "-m", "tests.simulation", "--seeds", ",".join(map(str, seeds))]
             command += ["--steps", str(self.steps), "--log", str(log)]
             if (seconds := self.bounds.seconds_left()) is not None:
                 command += ["--seconds", f"{seconds:.0f}"]
-            ended = self.execute(command, seconds=SECONDS_OF_A_SEED * len(seeds))
+            ended = self.execute(command, seconds=SECONDS_OF_A_SEED * len(seeds), env=environment)
             lines = [json.loads(line) for line in log.read_text("utf-8").splitlines()] if log.is_file() else []
         for line in lines:
             self.tally.add(line)

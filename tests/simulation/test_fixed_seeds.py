@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Final
 import pytest
 
 from tests.simulation.__main__ import FIXED
+from tests.simulation.real_files import removed_with_the_child
 from tests.support import child_processes
 
 STORIES: Final = Path(__file__).with_name("stories")
@@ -24,7 +24,8 @@ SEEDS: Final = (1, 3, 6, 7)
 
 def simulation(*arguments: object) -> Any:
     command = [sys.executable, "-m", "tests.simulation", *map(str, arguments)]
-    return child_processes.run(command, env={**os.environ, **FIXED})
+    with removed_with_the_child() as environment:
+        return child_processes.run(command, env={**environment, **FIXED})
 
 
 def lines_of(log: Path) -> Sequence[dict[str, Any]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from attrs import define, field
 
 from tests.simulation.jobs import Bounds, Tally, run_seeds
+from tests.simulation.real_files import PLACE
 from tests.simulation.watchdog import HUNG
 from tests.support.child_processes import CompletedProcess
 
@@ -22,9 +23,12 @@ class FakeChildren:
     """Take half a week for each seed; seed 3 breaks a promise and seed 7 hangs."""
 
     commands: list[Sequence[str]] = field(factory=list)
+    places: list[Path] = field(factory=list)
 
-    def run(self, command: Sequence[str], *, seconds: float) -> Any:
+    def run(self, command: Sequence[str], *, seconds: float, env: Mapping[str, str]) -> Any:
         self.commands.append(command)
+        self.places.append(Path(env[PLACE]))
+        (self.places[-1] / "left").write_bytes(b"of a killed process")
         options = dict(zip(command[3::2], command[4::2], strict=True))
         for seed in map(int, options["--seeds"].split(",")):
             if seed == HANGS:
@@ -68,6 +72,12 @@ def test_every_seed_is_run_once_whatever_fails_or_hangs() -> None:
         "ends: the world hangs\nthe stacks"
     ]
     assert tally.counts == {"step: update: returned": 118}
+
+
+def test_what_children_leave_of_their_worlds_is_removed() -> None:
+    children = ran(quiet(), range(10))
+    assert len(children.places) >= 2
+    assert [place for place in children.places if place.exists()] == []
 
 
 def test_no_seed_begins_after_so_many_weeks() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from attrs import evolve, frozen
 
 from tests.simulation.__main__ import FIXED
 from tests.simulation.mutants.mutant import SOURCES, Mutant
+from tests.simulation.real_files import removed_with_the_child
 from tests.simulation.story import Story
 from tests.simulation.watchdog import HUNG
 from tests.support import child_processes
@@ -110,8 +110,9 @@ def _tried(sources: Path, stories: Sequence[Story], *words: str) -> tuple[list[L
 def _child(sources: Path, words: Sequence[str], count: int) -> tuple[list[Line], str]:
     """Return what the process said of each story, and how it went wrong, "" if it did not."""
     command = [sys.executable, "-m", "tests.simulation.mutants.trial", str(sources), *words]
-    environment = {**os.environ, **FIXED, "PYTHONPATH": str(sources)}
-    ended = child_processes.run(command, env=environment, cwd=ROOT, seconds=SECONDS_OF_A_STORY * count)
+    with removed_with_the_child() as environment:
+        own = {**environment, **FIXED, "PYTHONPATH": str(sources)}
+        ended = child_processes.run(command, env=own, cwd=ROOT, seconds=SECONDS_OF_A_STORY * count)
     lines = [json.loads(line) for line in ended.stdout.splitlines() if line.startswith("{")]
     if ended.returncode == HUNG:
         return lines, HANGS
