@@ -51,7 +51,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--weeks", type=float, help="with --from: stop after so many store-weeks")
     parser.add_argument("--steps", type=int, default=STEPS, help="about how long a story is (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=1, help="processes at the same time")
-    parser.add_argument("--log", type=Path, help="append a JSON line for each seed; seeds that stand there are not run")
+    parser.add_argument(
+        "--log",
+        type=Path,
+        help="append a JSON line for each seed; with --minutes or --weeks: seeds that stand there are not run again",
+    )
     parser.add_argument("--seconds", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--shrink", action="store_true", help="make a story that fails as short as possible")
     parser.add_argument("--save", type=Path, help="write the story, shrunk or not, to this JSON file")
