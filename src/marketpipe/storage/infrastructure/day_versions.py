@@ -222,8 +222,9 @@ class VersionIndex:
 class StoredVersion:
     """A day file as it was found. ``bars`` has the columns of a file.
 
-    If the file is not what belongs there, ``bars`` is empty and ``damage`` is the reason. ``is_hidden``: its bytes
-    cannot be read, and may be whole. ``former_since``: it is a former version that somebody put back, known since then.
+    If the file is not what belongs there, ``damage`` is the reason, and ``bars`` are none of the day, if there are any.
+    ``is_hidden``: its bytes cannot be read, and may be whole. ``former_since``: it is a former version that somebody
+    put back, known since then.
     """
 
     mark: VersionMark

@@ -68,13 +68,16 @@ class StoredIdentity:
     def check(self, identity: DatasetIdentity) -> None:
         """Refuse another dataset than the stored one with ``DatasetMismatchError``; change nothing.
 
-        In every area: two stores may be configured to share one. A file that has rotted is damaged, and no reason.
+        In every area: two stores may be configured to share one. A file that has rotted is damaged, and no reason: the
+        others tell.
         """
         found = self.read()
         if found is not None and found != identity:
-            if self._last is None or self._last[0] not in self._rotted:
-                raise self._mismatch(self._layout.data, found, identity, "output_path")
-            self._last = *self._last[:2], identity
+            other = self._unless_rotted(found)
+            if other is not None and other != identity:
+                raise self._mismatch(self._layout.data, other, identity, "output_path")
+            if self._last is not None:
+                self._last = *self._last[:2], identity
         for key, root in self._layout.derived().items():
             others = list[DatasetIdentity]()
             for path in islice(any_files(root, self._disk), FILES_TRIED):
@@ -86,6 +89,13 @@ class StoredIdentity:
             else:
                 if others:
                     raise self._mismatch(root, others[0], identity, key)
+
+    def _unless_rotted(self, found: DatasetIdentity) -> DatasetIdentity | None:
+        """Return what was found, or if that file has rotted what the first sound one of some names; None for none."""
+        if self._last is None or self._last[0] not in self._rotted:
+            return found
+        sound = (path for path in islice(self._layout.any_day_files(), FILES_TRIED) if path not in self._rotted)
+        return next(_identities(sound, self._disk), None)
 
     def _mismatch(
         self, root: Path, found: DatasetIdentity, identity: DatasetIdentity, key: str

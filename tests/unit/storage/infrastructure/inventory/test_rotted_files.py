@@ -104,6 +104,17 @@ def test_a_day_file_of_another_dataset_is_refused(tmp_path: Path, known: str) ->
         identity.check(IDENTITY)
 
 
+def test_a_rotted_file_does_not_let_another_dataset_in_beside_sound_ones(tmp_path: Path) -> None:
+    store, path = _stored(tmp_path, ROTTED)
+    store.keep((day("AAPL", "2024-01-03"), [bar("2024-01-03T15:00:00Z")]))
+    content = path.read_bytes()
+    identity = _identity(store, RecordedVersion(file_mark(len(content), 0), None, sha256(content + b"?")))
+    assert path in identity._rotted
+
+    with pytest.raises(DatasetMismatchError):
+        identity.check(IDENTITY)
+
+
 def test_what_has_no_record_of_its_own_has_not_rotted(tmp_path: Path) -> None:
     store, path = _stored(tmp_path)
     layout = evolve(store.layout, official=tmp_path / "official")
