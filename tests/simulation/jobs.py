@@ -140,11 +140,15 @@ class _Child:
             command += ["--steps", str(self.steps), "--log", str(log)]
             if (seconds := self.bounds.seconds_left()) is not None:
                 command += ["--seconds", f"{seconds:.0f}"]
-            ended = self.execute(command, seconds=SECONDS_OF_A_SEED * len(seeds), env=environment)
+            try:
+                ended = self.execute(command, seconds=SECONDS_OF_A_SEED * len(seeds), env=environment)
+                code, errors = ended.returncode, ended.stderr
+            except child_processes.TimeoutExpired as error:
+                code, errors = HUNG, f"its process was ended after {error.timeout:.0f} s"
             lines = [json.loads(line) for line in log.read_text("utf-8").splitlines()] if log.is_file() else []
         for line in lines:
             self.tally.add(line)
-        return ended.returncode, ended.stderr, len(lines)
+        return code, errors, len(lines)
 
 
 def _failure(seed: int, why: str) -> Line:

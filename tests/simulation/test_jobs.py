@@ -12,15 +12,16 @@ from attrs import define, field
 from tests.simulation.jobs import Bounds, Tally, run_seeds
 from tests.simulation.real_files import PLACE
 from tests.simulation.watchdog import HUNG
-from tests.support.child_processes import CompletedProcess
+from tests.support.child_processes import CompletedProcess, TimeoutExpired
 
 HANGS: Final = 7
 FAILS: Final = 3
+TAKES_TOO_LONG: Final = 70
 
 
 @define
 class FakeChildren:
-    """Take half a week for each seed; seed 3 breaks a promise and seed 7 hangs."""
+    """Take half a week for each seed; seed 3 breaks a promise, seed 7 hangs, and seed 70 takes too long."""
 
     commands: list[Sequence[str]] = field(factory=list)
     places: list[Path] = field(factory=list)
@@ -31,6 +32,8 @@ class FakeChildren:
         (self.places[-1] / "left").write_bytes(b"of a killed process")
         options = dict(zip(command[3::2], command[4::2], strict=True))
         for seed in map(int, options["--seeds"].split(",")):
+            if seed == TAKES_TOO_LONG:
+                raise TimeoutExpired(command, seconds)
             if seed == HANGS:
                 return CompletedProcess(command, HUNG, "", "the stacks")
             with Path(options["--log"]).open("a") as log:
@@ -72,6 +75,15 @@ def test_every_seed_is_run_once_whatever_fails_or_hangs() -> None:
         "ends: the world hangs\nthe stacks"
     ]
     assert tally.counts == {"step: update: returned": 118}
+
+
+def test_a_seed_that_takes_too_long_is_a_failure_of_its_own() -> None:
+    tally = quiet()
+    ran(tally, range(66, 80))
+    assert (tally.seeds, tally.done) == (14, set(range(66, 80)))
+    assert [line["failures"] for line in tally.failed] == [
+        ["ends: the world hangs\nits process was ended after 960 s"],
+    ]
 
 
 def test_what_children_leave_of_their_worlds_is_removed() -> None:

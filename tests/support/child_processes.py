@@ -14,13 +14,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from subprocess import PIPE, CompletedProcess, Popen
+from subprocess import PIPE, CompletedProcess, Popen, TimeoutExpired
 from typing import Any, Final, Protocol
 
 __all__ = [
     "PIPE",
     "CompletedProcess",
     "Popen",
+    "TimeoutExpired",
     "ended_with_the_test",
     "ends_with_the_test",
     "guarded",

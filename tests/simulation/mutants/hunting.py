@@ -112,7 +112,10 @@ def _child(sources: Path, words: Sequence[str], count: int) -> tuple[list[Line],
     command = [sys.executable, "-m", "tests.simulation.mutants.trial", str(sources), *words]
     with removed_with_the_child() as environment:
         own = {**environment, **FIXED, "PYTHONPATH": str(sources)}
-        ended = child_processes.run(command, env=own, cwd=ROOT, seconds=SECONDS_OF_A_STORY * count)
+        try:
+            ended = child_processes.run(command, env=own, cwd=ROOT, seconds=SECONDS_OF_A_STORY * count)
+        except child_processes.TimeoutExpired as error:
+            return [], f"no end after {error.timeout:.0f} s"
     lines = [json.loads(line) for line in ended.stdout.splitlines() if line.startswith("{")]
     if ended.returncode == HUNG:
         return lines, HANGS
