@@ -28,8 +28,8 @@ Line = dict[str, Any]
 class Verdict:
     """What the oracle has said of one mutant: ``failures`` begin with the names of their checks.
 
-    ``step`` is where the story ended, of ``steps``. ``sound`` are the failures of the same story without the mistake.
-    ``broken`` says why the mutant could not be tried, or did not run.
+    ``step`` is the number of the step at which the story ended, ``steps`` that of its last one. ``sound`` are the
+    failures of the same story without the mistake. ``broken`` says why the mutant could not be tried, or did not run.
     """
 
     mutant: Mutant
@@ -64,7 +64,7 @@ def hunted(mutant: Mutant) -> Verdict:
     if verdict.seed != mutant.story.seed and verdict.failures:
         (alone,) = sound([evolve(mutant, story=evolve(mutant.story, seed=verdict.seed))])
         verdict = evolve(verdict, sound=alone)
-    return evolve(verdict, steps=len(mutant.story.steps))
+    return evolve(verdict, steps=max(step.number for step in mutant.story.steps))
 
 
 def hunted_by_seeds(mutant: Mutant, seeds: Sequence[int], steps: int) -> Verdict:

@@ -39,7 +39,7 @@ from marketpipe.storage.infrastructure.parquet_files import (
 )
 from marketpipe.storage.infrastructure.store_layout import StoreLayout, names_in, newest_revision, unreadable
 
-OF_THE_FILE: Final = {*DAMAGES, errno.EINVAL, errno.EISDIR}
+OF_THE_FILE: Final = frozenset({*DAMAGES, errno.EINVAL, errno.EISDIR})
 """Errors that are of one file; what is no file is among them."""
 HIDDEN: Final = frozenset({errno.EACCES, errno.EPERM, errno.EIO})
 """Errors of a file that somebody may be able to read another time."""

@@ -76,7 +76,7 @@ class StoredIdentity:
             other = self._unless_rotted(found)
             if other is not None and other != identity:
                 raise self._mismatch(self._layout.data, other, identity, "output_path")
-            if self._last is not None:
+            if self._last is not None:  # who asks next gets the dataset of the store, not what the rotted file names
                 self._last = *self._last[:2], identity
         for key, root in self._layout.derived().items():
             others = list[DatasetIdentity]()

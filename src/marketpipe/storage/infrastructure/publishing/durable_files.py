@@ -102,7 +102,13 @@ class DurableFiles:
         """
         with self._new_folders() as prepare, _translated():
             group = FileGroup(
-                *(prepare, self._sync, self._executor, self._refuse_links, self._recorder, self._machine, together)
+                prepare,
+                self._sync,
+                self._executor,
+                self._refuse_links,
+                self._recorder,
+                machine=self._machine,
+                together=together,
             )
             with group.recording:
                 try:
