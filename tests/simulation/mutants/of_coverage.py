@@ -14,7 +14,6 @@ INVENTORY: Final = "storage/infrastructure/inventory/file_inventory.py"
 MARKET: Final = "ingestion/domain/coverage/market.py"
 BARS: Final = "shared_kernel/domain/ohlcv_bar.py"
 VERSIONS: Final = "storage/infrastructure/day_versions.py"
-BARS_OF_A_DAY: Final = 27
 
 OF_COVERAGE: Final = (
     Mutant(

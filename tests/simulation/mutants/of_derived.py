@@ -17,7 +17,6 @@ LAYOUT: Final = "storage/infrastructure/store_layout.py"
 MONTHS: Final = "storage/infrastructure/publishing/month_folders.py"
 MONTH_FILE: Final = "storage/infrastructure/compacted/month_file.py"
 OFFICIAL: Final = "storage/infrastructure/official/official_files.py"
-HISTORY: Final = "storage/infrastructure/official/official_history.py"
 PARTITION: Final = "storage/domain/data_partition.py"
 STORIES: Final = Path(__file__).parents[1] / "stories"
 
