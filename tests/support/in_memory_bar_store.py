@@ -74,8 +74,7 @@ class InMemoryBarStore:
 
     def _replace(self, day: SymbolDay, bars: list[Row]) -> None:
         if day in self.damaged or repr(bars) != repr(self.bars.get(day)):
-            # A damaged file does not tell since when it was known.
-            now, before = self.clock.now(), None if day in self.damaged else self.known_since.get(day)
+            now, before = self.clock.now(), self.known_since.get(day)
             self.known_since[day] = now if before is None else max(now, before.plus(timedelta(microseconds=1)))
         self.bars[day] = bars
         self.damaged.discard(day)
