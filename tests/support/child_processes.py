@@ -7,9 +7,11 @@ process kills every process with the mark as soon as the process that runs the t
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -26,11 +28,13 @@ __all__ = [
     "ends_with_the_test",
     "guarded",
     "run",
+    "run_folder",
     "start",
     "wait_until",
 ]
 
 RUN_MARK: Final = "MARKETPIPE_TEST_RUN"
+FOLDER_PREFIX: Final = "marketpipe-run-"
 LONGEST_SECONDS: Final = 300
 """Ends only what hangs: a busy machine can be fifty times slower than a quiet one."""
 ENDING_SECONDS: Final = 20
@@ -124,6 +128,14 @@ def _kill_session(process: Started | Popen[Any]) -> None:
 
 
 @contextmanager
+def run_folder(mode: int = 0o700) -> Iterator[Path]:
+    """A folder for the files of a server, which may belong to another user. The guard too removes it."""
+    with tempfile.TemporaryDirectory(prefix=f"{FOLDER_PREFIX}{os.environ[RUN_MARK]}-") as folder:
+        Path(folder).chmod(mode)
+        yield Path(folder)
+
+
+@contextmanager
 def guarded() -> Iterator[None]:
     """Mark all processes that are started inside. Raises ``AssertionError`` if one of them is left at the end."""
     mark = f"{os.getpid()}-{time.time_ns()}"
@@ -168,6 +180,22 @@ def _command_of(pid: int) -> str | None:
     return f"{pid}: " + b" ".join(words).decode(errors="replace")[:200]
 
 
+def _quit_databases(mark: str) -> None:
+    """Let PostgreSQL servers end as in a crash, but give back the memory that they share, which outlives them."""
+    deadline = time.monotonic() + 5
+    while (left := [pid for pid in _marked(mark) if _is_postgres(pid)]) and time.monotonic() < deadline:
+        for pid in left:
+            with suppress(OSError):
+                os.kill(pid, signal.SIGQUIT)
+        time.sleep(0.05)
+
+
+def _is_postgres(pid: int) -> bool:
+    with suppress(OSError):
+        return (PROCESSES / str(pid) / "comm").read_text() == "postgres\n"
+    return False
+
+
 def _kill_marked(mark: str) -> None:
     while left := list(_marked(mark)):
         for pid in left:
@@ -176,6 +204,13 @@ def _kill_marked(mark: str) -> None:
         time.sleep(0.01)
 
 
+def _remove_folders(mark: str) -> None:
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}{mark}-*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 if __name__ == "__main__":
     sys.stdin.read()
+    _quit_databases(sys.argv[1])
     _kill_marked(sys.argv[1])
+    _remove_folders(sys.argv[1])

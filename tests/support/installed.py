@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -17,19 +20,39 @@ PACKAGES: Final = {
     "systemd-analyze": "systemd",
     "rsync": "rsync",
     "restic": "restic",
+    "initdb": "postgresql",
+    "postgres": "postgresql",
 }
 """The package of Debian that has each program. CI installs all of them."""
+EXTRAS: Final = {"weed": "servers", "rclone": "servers", "moto_server": "dev"}
+"""The extra of this project that has each program. CI installs both."""
 REQUIRED: Final = os.environ.get("MARKETPIPE_REQUIRE_SERVERS") == "1"
 """Set in CI: a test whose program is not installed fails instead of being skipped."""
 
 
+def find_program(name: str) -> str | None:
+    """Return where a program is: in the PATH, beside this Python, or where Debian puts the servers of PostgreSQL."""
+    return next((found for folder in _folders() if (found := shutil.which(name, path=folder))), None)
+
+
+def _folders() -> Iterator[str | None]:
+    yield None  # the PATH
+    yield sysconfig.get_path("scripts")
+    versions = [each for each in Path("/usr/lib/postgresql").glob("*/bin") if each.parent.name.isdigit()]
+    yield from map(str, sorted(versions, key=lambda each: int(each.parent.name), reverse=True))
+
+
 def why_not(*programs: str) -> str | None:
     """Return why a test that needs these programs cannot run; None if all are installed."""
-    absent = [name for name in programs if shutil.which(name) is None]
+    absent = [name for name in programs if find_program(name) is None]
     if not absent:
         return None
-    packages = " ".join(dict.fromkeys(PACKAGES.get(name, name) for name in absent))
-    return f"not installed: {', '.join(absent)} (apt-get install {packages})"
+    return f"not installed: {', '.join(absent)} ({'; '.join(dict.fromkeys(map(_how_to_install, absent)))})"
+
+
+def _how_to_install(program: str) -> str:
+    extra = EXTRAS.get(program)
+    return f"pip install -e '.[{extra}]'" if extra else f"apt-get install {PACKAGES.get(program, program)}"
 
 
 def needs(*programs: str) -> pytest.MarkDecorator:
