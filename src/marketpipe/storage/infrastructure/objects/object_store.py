@@ -1,0 +1,50 @@
+"""``ObjectStore``: the port to a place of immutable objects, such as a bucket of S3."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Final, Protocol
+
+from attrs import frozen
+
+PUT, GET, LIST, DELETE = REQUEST_KINDS = "put", "get", "list", "delete"
+"""The kinds of requests, as an observer is told them."""
+PACKS: Final = "objects/"
+"""Where all packs are, below the prefix of a store."""
+
+
+@frozen
+class StoredObject:
+    """An object that exists. ``modified_ns`` is when it was put, in nanoseconds since 1970, by the server's clock."""
+
+    key: str
+    size: int
+    modified_ns: int
+
+
+class ObjectStore(Protocol):
+    """Objects by their keys, such as ``objects/0d6e….parquet``; a key is relative to the place of the store.
+
+    No object is ever replaced. Each method may be called by several threads. Raises ``StorageError``, which names the
+    object and what to do; it never has a key of an account.
+    """
+
+    def put_new(self, key: str, content: bytes) -> bool:
+        """Put an object if there is none with this key. Return whether it is there now, with this content.
+
+        False if another one has the key. An answer that was lost on its way counts as none: the object is then looked
+        for. It is durable when this returns.
+        """
+
+    def get(self, key: str, offset: int = 0, size: int | None = None) -> bytes:
+        """Return these bytes, all from ``offset`` on without ``size``; fewer if the object ends before.
+
+        A negative ``offset`` counts from its end; then all up to the end are returned. A ``StorageError`` also if there
+        is no such object.
+        """
+
+    def listed(self, prefix: str = "") -> Iterator[StoredObject]:
+        """Yield the objects whose keys begin with a prefix, in no order. It ends at a slash, or is empty."""
+
+    def delete(self, keys: Collection[str]) -> None:
+        """Remove objects; one that does not exist is none to remove."""
