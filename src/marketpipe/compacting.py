@@ -17,7 +17,7 @@ from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import AnyDate, TradingDate
 
-from . import composition
+from . import composition, place_parts
 
 if TYPE_CHECKING:
     from marketpipe.storage.domain.compaction import CompactedMonth, CompactionReport
@@ -78,7 +78,7 @@ def compact(
     work = _Work(parts, identity, first, last, dry_run, on_month)
     if dry_run:
         return work.report(chosen, work.expanded if undo else work.compactable)
-    with self._runs.run(), composition.update_lock(parts).acquired():
+    with self._runs.run(), place_parts.update_lock(parts).acquired():
         composition.month_folders(parts).sweep()
         return work.report(chosen, work.expanded if undo else work.compacted)
 
@@ -98,7 +98,7 @@ class _Work:
         from marketpipe.ingestion.application.recovery import RecordedVersions
         from marketpipe.storage.application.month_compactor import MonthCompactor
 
-        register = RecordedVersions(composition.known_state(parts).checkpoints)
+        register = RecordedVersions(place_parts.known_state(parts).checkpoints)
         self._compactor = MonthCompactor(composition.month_folders(parts), register, lambda: parts.is_stopped)
         self._parts, self._identity, self._first, self._last, self._dry_run = parts, identity, first, last, dry_run
         self._on_month, self._today = on_month, TradingDate.of(parts.clock.now())
@@ -121,7 +121,7 @@ class _Work:
         """Lease all days of a symbol's months at once: no ingestion, of any process, writes to their folders then."""
         from marketpipe.storage.application.month_compactor import days_of
 
-        leases, left = composition.state(self._parts).leases, self._left(months)
+        leases, left = place_parts.state(self._parts).leases, self._left(months)
         wanted = [month for month in months if month not in left]
         with leased_if_free(leases, days_of(wanted), self._parts.clock) as busy:
             yield from self._compactor.compact(self._counted(months), self._identity, busy, left, dry_run=False)

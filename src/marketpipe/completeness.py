@@ -33,7 +33,7 @@ from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
 
-from . import composition, coverage_parts, derived
+from . import composition, coverage_parts, derived, place_parts
 
 if TYPE_CHECKING:
     from marketpipe.ingestion.application.ingestion_planner import GapFinder
@@ -77,7 +77,7 @@ def refuse_unstored(
     With ``as_of`` those can be made of revisions, whatever is left of a dropped symbol. ``known`` returns all symbols
     that have a file or a record. It is called only if a symbol has no folder of minutes.
     """
-    layout = composition.layout(parts)
+    layout = place_parts.layout(parts)
     without = [symbol for symbol in symbols if not layout.has_folder(symbol)]
     if without:
         refuse_unknown(without, known(), parts.config.output_path)
@@ -87,7 +87,7 @@ def refuse_unstored(
 
 def refuse_without_minutes(parts: Parts, scope: IngestionScope, as_of: Timestamp | None) -> None:
     """Raise ``ConfigurationError`` if days made from minutes are wanted of symbols that have daily bars alone."""
-    layout, loader = composition.layout(parts), derived.loader(parts)
+    layout, loader = place_parts.layout(parts), derived.loader(parts)
     for symbol in scope.symbols:
         if layout.has_folder(symbol) or not layout.official_years(symbol):
             continue
@@ -101,7 +101,7 @@ def refuse_without_minutes(parts: Parts, scope: IngestionScope, as_of: Timestamp
 def refuse_unmade(parts: Parts, symbols: Sequence[Symbol], timeframe: Timeframe) -> None:
     """Raise ``ConfigurationError`` if bars of other timeframes than this one are all that is left of a symbol."""
     for symbol in symbols:
-        made = composition.layout(parts).timeframes_of(symbol)
+        made = place_parts.layout(parts).timeframes_of(symbol)
         if made and timeframe not in made:
             near = min(made, key=lambda each: abs(math.log(each.minutes / timeframe.minutes)))
             raise ConfigurationError(
@@ -153,14 +153,14 @@ def check_names(parts: Parts, scope: IngestionScope, complete: Complete) -> None
 
 def notices_of_state(parts: Parts) -> tuple[str, ...]:
     """Return that the state has no record of the bars that are stored, if it is so."""
-    if composition.known_state(parts).dataset() is not None or composition.known_identity(parts) is None:
+    if place_parts.known_state(parts).dataset() is not None or composition.known_identity(parts) is None:
         return ()
     return (state_is_lost(parts.config.output_path),)
 
 
 def symbols_without_bars(parts: Parts, symbols: Sequence[Symbol]) -> tuple[Symbol, ...]:
     """Return those of the symbols of which the provider was asked, and has never had a bar."""
-    known, layout = composition.known_state(parts).checkpoints, composition.layout(parts)
+    known, layout = place_parts.known_state(parts).checkpoints, place_parts.layout(parts)
     answered, stored = known.latest_settled(), known.stored_spans()
     silent = (symbol for symbol in symbols if symbol in answered and symbol not in stored)
     return tuple(symbol for symbol in silent if not layout.official_years(symbol))
@@ -168,7 +168,7 @@ def symbols_without_bars(parts: Parts, symbols: Sequence[Symbol]) -> tuple[Symbo
 
 def _stored_hours(parts: Parts) -> SessionKind:
     """Return the hours that the store holds. Raises ``StateError`` if it has no record of them."""
-    if (dataset := composition.known_state(parts).dataset()) is None:
+    if (dataset := place_parts.known_state(parts).dataset()) is None:
         raise StateError(f"there is no record of it in {parts.config.state_path}; {RECOVER}")
     return dataset[1]
 
@@ -177,7 +177,7 @@ def _report(parts: Parts, scope: IngestionScope, complete: Complete, found: Sequ
     gaps = [*found, *late]
     if not gaps:
         return
-    imported = composition.holds_imported_bars(composition.known_state(parts))
+    imported = composition.holds_imported_bars(place_parts.known_state(parts))
     advice = _advice(found, late, imported=imported, root=_place(parts.config))
     message = f"{_described(parts, scope, gaps)}\n{'; '.join(advice)}"
     if complete == REQUIRE:
@@ -189,14 +189,14 @@ def _planned(
     parts: Parts, scope: IngestionScope, timeframe: Timeframe, new_finder: Callable[[], GapFinder]
 ) -> list[Gap]:
     """Return what a plan would request; aggregates that are stored have the bars of a file that was lost since."""
-    layout = composition.layout(parts)
+    layout = place_parts.layout(parts)
     reads_minutes = [symbol for symbol in scope.symbols if not layout.has_aggregates(symbol, timeframe)]
     finder = new_finder()
     return finder.gaps(scope, reads_minutes, by_day=not timeframe.is_intraday)
 
 
 def _required(parts: Parts, scope: IngestionScope, timeframe: Timeframe) -> list[Gap]:
-    state = composition.known_state(parts)
+    state = place_parts.known_state(parts)
     assessed = coverage_parts.assessor(parts, state).assess(scope)
     found = [gap for symbol in assessed for gap in symbol.gaps() if gap.finding.verdict in REFUSED]
     return found if timeframe.is_intraday else coverage_parts.new_gap_finder(parts).without_days(scope, found)

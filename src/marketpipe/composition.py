@@ -6,20 +6,27 @@ at every call. Each imports the adapter that it makes, so that a command loads o
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from marketpipe.config import PROCESSES, PipelineConfig, StoreConfig
+from marketpipe.config import PROCESSES, PipelineConfig
 from marketpipe.ingestion.domain.ingestion_plan import SessionFinality
 from marketpipe.integration.domain.data_feed import USUAL_DELAY, ProviderCapabilities
 from marketpipe.integration.domain.table_import import is_imported
-from marketpipe.parts import Parts, WorkerProcesses, installed_version, once
+from marketpipe.parts import Parts, WorkerProcesses, once
+from marketpipe.place_parts import (
+    calendar_cache,
+    files,
+    has_opened_state,
+    known_state,
+    layout,
+    new_state_file,
+    state,
+    store_lock,
+)
 from marketpipe.provider_registry import capabilities_without_keys, closing_auction_of, needed_credentials, new_provider
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
@@ -30,10 +37,7 @@ from marketpipe.shared_kernel.events import (
     BarsRequested,
     BarsStored,
     BarsValidated,
-    FilesSynced,
 )
-from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
-from marketpipe.storage.infrastructure.store_layout import StoreLayout
 from marketpipe.validation.domain.business_rules import RuleBook
 
 if TYPE_CHECKING:
@@ -44,14 +48,12 @@ if TYPE_CHECKING:
     from marketpipe.ingestion.application.official_days import OfficialDaysCoordinator
     from marketpipe.ingestion.application.ports import IngestionState
     from marketpipe.ingestion.application.recovery import OrphanAdopter, StateRecoverer
-    from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
     from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
     from marketpipe.integration.application.bars_fetcher import BarsFetcher
     from marketpipe.integration.application.ports import MarketDataProvider
     from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, OfficialDays, StoreInventory
     from marketpipe.shared_kernel.domain.trading_date import TradingCalendar
     from marketpipe.shared_kernel.infrastructure.day_figures import FigureCalculator
-    from marketpipe.shared_kernel.infrastructure.exchange_calendar import CalendarCache
     from marketpipe.storage.application.bar_handlers import BarStorer
     from marketpipe.storage.application.ports import BarStore
     from marketpipe.storage.infrastructure.aggregates.aggregate_fingerprints import ScannedYears
@@ -138,43 +140,6 @@ def worker_pool(parts: Parts) -> WorkerProcesses:
     return parts.closing(pool)
 
 
-def state(parts: Parts) -> SQLiteState:
-    return _state_in(parts, parts.config.state_path)
-
-
-def known_state(parts: Parts) -> SQLiteState:
-    """Return the state for a command that only reads: if there is no state file, an empty one in memory.
-
-    One that was replaced since, as by ``recover`` in another process, is opened again. Raises ``StateError``.
-    """
-    from marketpipe.ingestion.infrastructure.sqlite_file import state_exists
-
-    path = parts.config.state_path
-    if parts.has(_state_in, path) and _state_in(parts, path).was_replaced():
-        parts.forget(_state_in, path)
-    is_there = parts.has(_state_in, path) or state_exists(path, parts.machine)
-    return _state_in(parts, path if is_there else Path(":memory:"))
-
-
-@once
-def _state_in(parts: Parts, path: Path) -> SQLiteState:
-    from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
-
-    return parts.closing(SQLiteState(path, _location(parts.config), machine=parts.machine))
-
-
-def _location(config: StoreConfig) -> str:
-    """Return the store's name in the state file: relative, so that store and state can be moved together."""
-    return os.path.relpath(os.path.realpath(config.output_path), os.path.realpath(config.state_path.parent))
-
-
-def has_records(config: StoreConfig) -> bool:
-    """Return whether the state file knows this store."""
-    from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteStateFile
-
-    return SQLiteStateFile(config.state_path, _location(config)).has_store()
-
-
 @once
 def planner(parts: Parts, recorded: IngestionState) -> IngestionPlanner:
     from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
@@ -248,30 +213,13 @@ def new_orphan_adopter(parts: Parts) -> OrphanAdopter:
 
 def new_recoverer(parts: Parts) -> StateRecoverer:
     from marketpipe.ingestion.application.recovery import StateRecoverer
-    from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteStateFile
 
-    if parts.has(_state_in, parts.config.state_path):
+    if has_opened_state(parts):
         raise ConfigurationError("this pipeline has its state open already: recover with a new one")
-    file = SQLiteStateFile(parts.config.state_path, _location(parts.config), parts.machine)
     known = finality(parts)
     if known.closing_auction is None:  # asked of the provider's name: the state, which would know it, is lost
         known = evolve(known, closing_auction=closing_auction_of(stored_identity(parts).read()))
-    return StateRecoverer(file, lambda: state(parts), calendar(parts), known, parts.clock)
-
-
-def update_lock(parts: Parts) -> ExclusiveFileLock:
-    return store_lock(parts, "update", waits=False)
-
-
-def store_lock(parts: Parts, purpose: str, *, waits: bool, **longest_wait: float) -> ExclusiveFileLock:
-    """Make a lock of all processes on this store. Another store may share the state file, and has locks of its own."""
-    from marketpipe.ingestion.infrastructure.file_systems import refuse_network
-    from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
-
-    refuse_network(parts.config.state_path, parts.machine.processes)  # before the lock file is made
-    path, store = parts.config.state_path, hashlib.sha256(_location(parts.config).encode()).hexdigest()[:12]
-    place = path.with_name(f"{path.name}.{store}.{purpose}-lock")
-    return ExclusiveFileLock(place, waits=waits, machine=parts.machine, **longest_wait)
+    return StateRecoverer(new_state_file(parts), lambda: state(parts), calendar(parts), known, parts.clock)
 
 
 # --- integration: the market data provider
@@ -362,26 +310,6 @@ def stored_official_days(parts: Parts, recorded: SQLiteState) -> OfficialDays:
 
 
 @once
-def layout(parts: Parts) -> StoreLayout:
-    config = parts.config
-    kept = config.revisions_path, config.official_path, config.copies_path
-    return StoreLayout(config.output_path, config.aggregates_path, config.quarantine_path, *kept, machine=parts.machine)
-
-
-@once
-def files(parts: Parts) -> DurableFiles:
-    from marketpipe.storage.infrastructure.publishing.digest_recorder import DigestRecorder
-
-    at = layout(parts)
-    recorder = DigestRecorder(at, lambda: known_state(parts).file_digests)
-    roots = [at.data, *at.derived().values()]
-    publish = parts.bus.publish
-    return parts.closing(
-        DurableFiles(parts.syncing, roots, recorder, lambda count: publish(FilesSynced(count)), parts.machine)
-    )
-
-
-@once
 def inventory(parts: Parts) -> StoreInventory:
     from marketpipe.storage.infrastructure.inventory.file_inventory import FileInventory
 
@@ -435,15 +363,3 @@ def calendar(parts: Parts) -> TradingCalendar:
 
     latest = TradingDate.of(parts.clock.now()).plus_days(CALENDAR_DAYS_AHEAD)
     return ExchangeCalendar(latest, calendar_cache(parts))
-
-
-@once
-def calendar_cache(parts: Parts) -> CalendarCache:
-    from marketpipe.shared_kernel.infrastructure.exchange_calendar import CalendarCache
-
-    given = parts.config.calendar.exceptions
-    # without a configuration, as in load_ohlcv(), the store's own: those that its cache was made with
-    exceptions = given if given or isinstance(parts.config, PipelineConfig) else None
-    made_by = partial(installed_version, "exchange_calendars")
-    disk = parts.machine.disk
-    return CalendarCache(parts.config.state_path, made_by, files(parts).publish, exceptions, disk=disk)

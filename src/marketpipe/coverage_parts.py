@@ -10,7 +10,7 @@ from attrs import asdict
 
 from marketpipe.parts import Parts, once
 
-from . import composition
+from . import composition, place_parts
 
 if TYPE_CHECKING:
     from marketpipe.ingestion.application.coverage_assessor import CoverageAssessor
@@ -47,21 +47,21 @@ def new_scan(parts: Parts, symbols: Sequence[Symbol], first: TradingDate, last: 
     """Return what scans the day files of these symbols and dates once, for all that ask it."""
     from marketpipe.storage.infrastructure.inventory.day_file_scans import RangeScan
 
-    return RangeScan(composition.day_file_scans(parts), composition.layout(parts), symbols, first, last)
+    return RangeScan(composition.day_file_scans(parts), place_parts.layout(parts), symbols, first, last)
 
 
 def _inventory_of(parts: Parts, scan: RangeScan) -> StoreInventory:
     """Return the inventory whose marks are those of the day files that were scanned."""
     from marketpipe.storage.infrastructure.inventory.file_inventory import FileInventory
 
-    return FileInventory(composition.layout(parts), scan=scan.readable_days)
+    return FileInventory(place_parts.layout(parts), scan=scan.readable_days)
 
 
 def new_gap_finder(parts: Parts, scan: RangeScan | None = None) -> GapFinder:
     """Make what finds gaps; with a ``scan`` in the day files that it finds, and not again in what had none."""
     from marketpipe.ingestion.application.ingestion_planner import CompleteRanges, GapFinder
 
-    recorded, stored = composition.known_state(parts), composition.inventory(parts)
+    recorded, stored = place_parts.known_state(parts), composition.inventory(parts)
     complete: CompleteRanges | None = None
     if scan is not None:
         stored, version = _inventory_of(parts, scan), recorded.version()

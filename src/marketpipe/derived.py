@@ -19,10 +19,9 @@ from marketpipe.shared_kernel.events import AggregatesRefreshed, BarsExhausted, 
 from marketpipe.shared_kernel.infrastructure.written_files import OwnPlaces
 from marketpipe.storage.domain.exported_file import ExportReport, FileFormat
 
-from . import composition
+from . import composition, place_parts
 
 if TYPE_CHECKING:
-    from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
     from marketpipe.shared_kernel.domain.symbol import Symbol
     from marketpipe.shared_kernel.domain.timestamp import Timestamp
     from marketpipe.storage.application.aggregate_refresher import AggregateRefresher
@@ -54,11 +53,11 @@ def new_refresher(parts: Parts, *, files_just_scanned: bool = False) -> Aggregat
     writer = ParquetWriter(parts.config.compression)
     auction = composition.closing_auction(parts)
     aggregates = AggregateFiles(
-        composition.layout(parts),
+        place_parts.layout(parts),
         identity,
         make,
         writer,
-        composition.files(parts),
+        place_parts.files(parts),
         scanned,
         auction,
         copy_format(parts),
@@ -72,7 +71,7 @@ def new_refresher(parts: Parts, *, files_just_scanned: bool = False) -> Aggregat
 def copy_format(parts: Parts) -> str:
     """Return the form of read copies: the configured one, or that of the copies that exist, or Parquet."""
     configured = parts.config.read_copies
-    return configured if configured != NO_COPIES else composition.layout(parts).copy_format() or PARQUET_COPIES
+    return configured if configured != NO_COPIES else place_parts.layout(parts).copy_format() or PARQUET_COPIES
 
 
 def makes_copies(parts: Parts) -> bool:
@@ -82,7 +81,7 @@ def makes_copies(parts: Parts) -> bool:
 
 def has_copies(parts: Parts) -> bool:
     """Return whether read copies are configured, or were ever made."""
-    return makes_copies(parts) or composition.layout(parts).copy_format() is not None
+    return makes_copies(parts) or place_parts.layout(parts).copy_format() is not None
 
 
 @once
@@ -93,7 +92,7 @@ def subscribe_aggregates_ahead(parts: Parts) -> None:
     made has to come after what is stored and recorded.
     """
     copies = [Timeframe.MINUTE_1] if makes_copies(parts) else []
-    kept = *parts.config.timeframes, *composition.layout(parts).timeframes(), *copies
+    kept = *parts.config.timeframes, *place_parts.layout(parts).timeframes(), *copies
     timeframes = tuple(dict.fromkeys(Timeframe.DAY_1 if each.is_made_of_days else each for each in kept))
     leaves_it_to_workers = parts.has(composition.worker_pool)
     if leaves_it_to_workers or not timeframes:
@@ -111,26 +110,17 @@ def aggregates_ahead(parts: Parts, timeframes: tuple[Timeframe, ...]) -> Aggrega
     from marketpipe.storage.infrastructure.parquet_files import ParquetWriter
 
     provided, writer = composition.capabilities(parts), ParquetWriter(parts.config.compression)
-    store, auction = composition.layout(parts), provided.closing_auction
-    make, files = lambda: aggregator(parts), composition.files(parts)
+    store, auction = place_parts.layout(parts), provided.closing_auction
+    make, files = lambda: aggregator(parts), place_parts.files(parts)
     kept = AggregateFiles(store, provided.identity, make, writer, files, None, auction, copy_format(parts))
 
     def new_lock() -> AbstractContextManager[None]:
-        return aggregation_lock(parts, longest_wait_seconds=LONGEST_WAIT_AHEAD).acquired()
+        return place_parts.aggregation_lock(parts, longest_wait_seconds=LONGEST_WAIT_AHEAD).acquired()
 
     maker = parts.machine.threads.executor(1, "marketpipe-ahead")
     ahead = parts.closing(AggregatesAhead(kept, timeframes, parts.bus, new_lock, maker))
     parts.bus.subscribe(AggregatesRefreshed, ahead.on_aggregates_refreshed)
     return ahead
-
-
-def aggregation_lock(parts: Parts, **longest_wait: float) -> ExclusiveFileLock:
-    from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
-
-    path = parts.config.state_path
-    return ExclusiveFileLock(
-        path.with_name(f"{path.name}.aggregation-lock"), waits=True, machine=parts.machine, **longest_wait
-    )
 
 
 @once
@@ -145,7 +135,7 @@ def loader(parts: Parts) -> BarLoader:
     from marketpipe.storage.infrastructure.reading.bar_loader import BarLoader
 
     return BarLoader(
-        composition.layout(parts),
+        place_parts.layout(parts),
         lambda: aggregator(parts),
         lambda first, last: composition.calendar(parts).reaching(first, last),
         opened_copies(parts),
@@ -171,7 +161,7 @@ def own_places(parts: Parts) -> OwnPlaces:
     """Return what no file of a user may replace. A folder that only the configuration chose for the state has others'
     files too; the usual one has none.
     """
-    at, state = composition.layout(parts), parts.config.state_path
+    at, state = place_parts.layout(parts), parts.config.state_path
     usual = (beside_data("state", parts.config), FORMER.state_path.parent)
     folders = (state.parent,) if os.path.realpath(state.parent) in map(os.path.realpath, usual) else ()
     usual_settings = (parts.config.root / name for name in (USUAL_FILE, ".env"))
@@ -193,7 +183,7 @@ def export_bars(
 
     identity, moment = composition.known_identity(parts), "" if as_of is None else str(as_of)
     stated = {"marketpipe.dataset": str(identity or ""), "marketpipe.timeframe": str(timeframe)}
-    bars = loaded_in_parts(composition.layout(parts), symbols, dates, timeframe, load)
+    bars = loaded_in_parts(place_parts.layout(parts), symbols, dates, timeframe, load)
     return write_bars(file, bars, {**stated, "marketpipe.as_of": moment})
 
 
@@ -212,7 +202,7 @@ def query(parts: Parts) -> DuckDBQuery:
     from marketpipe.storage.infrastructure.reading.duckdb_query import DuckDBQuery
 
     made = DuckDBQuery(
-        composition.layout(parts),
+        place_parts.layout(parts),
         lambda first, last: composition.calendar(parts).reaching(first, last),
         lambda: composition.closing_auction(parts),
         opened=opened_copies(parts),
@@ -232,14 +222,14 @@ def last_day_of(first: TradingDate, last: TradingDate, timeframe: Timeframe) -> 
 # --- what a report page shows besides coverage
 def version_of(parts: Parts) -> object:
     """Return what changes whenever an ingestion records something, or a job ends."""
-    state = composition.known_state(parts)
+    state = place_parts.known_state(parts)
     return state, state.leases.position(), [(job.job_id, job.state) for job in state.jobs.latest(1)]
 
 
 def quarantine(parts: Parts) -> Quarantine:
     from marketpipe.storage.infrastructure.reading.quarantine import Quarantine
 
-    return Quarantine(composition.layout(parts))
+    return Quarantine(place_parts.layout(parts))
 
 
 def new_rule_examples() -> RuleExamples:
@@ -251,20 +241,20 @@ def new_rule_examples() -> RuleExamples:
 def former_versions(parts: Parts) -> FormerVersions:
     from marketpipe.storage.infrastructure.reading.former_versions import FormerVersions
 
-    return FormerVersions(composition.layout(parts))
+    return FormerVersions(place_parts.layout(parts))
 
 
 def freshness_survey(parts: Parts) -> FreshnessSurvey:
     from marketpipe.storage.infrastructure.aggregates.freshness_survey import FreshnessSurvey
 
-    return FreshnessSurvey(composition.layout(parts), lambda: composition.closing_auction(parts))
+    return FreshnessSurvey(place_parts.layout(parts), lambda: composition.closing_auction(parts))
 
 
 def surveyed_timeframes(parts: Parts) -> tuple[Timeframe, ...]:
     """Return the configured timeframes, and all others that were ever aggregated, the shortest first; one minute stands
     for read copies.
     """
-    found = {*parts.config.timeframes, *composition.layout(parts).timeframes()}
+    found = {*parts.config.timeframes, *place_parts.layout(parts).timeframes()}
     made = [timeframe for timeframe in Timeframe if timeframe in found and timeframe.is_aggregated]
     return *([Timeframe.MINUTE_1] if has_copies(parts) else []), *made
 
@@ -273,7 +263,7 @@ def copies_freshness(parts: Parts) -> TimeframeFreshness | None:
     """Return how many read copies are fresh, stale and absent; None if the store has none and is to have none."""
     if not has_copies(parts):
         return None
-    symbols = composition.layout(parts).symbols()
+    symbols = place_parts.layout(parts).symbols()
     (found,) = freshness_survey(parts).survey(symbols, DISTANT_PAST, DISTANT_FUTURE, [Timeframe.MINUTE_1])
     return found
 
@@ -285,5 +275,5 @@ def copy_files(parts: Parts) -> CopyFiles | None:
     from marketpipe.storage.infrastructure.aggregates.freshness_survey import copy_files
 
     return copy_files(
-        composition.layout(parts).copies, parts.config.read_copies, copy_format(parts), parts.machine.disk
+        place_parts.layout(parts).copies, parts.config.read_copies, copy_format(parts), parts.machine.disk
     )

@@ -16,7 +16,7 @@ from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT_PAST, EVERY_YEAR
 
-from . import composition, derived, side_rings
+from . import composition, place_parts, side_rings
 
 DAYS_AT_A_TIME: Final = 250
 
@@ -51,10 +51,10 @@ def drop(self: DroppableStore, symbols: Symbols, *, dry_run: bool = False) -> Dr
     refuse_unknown(chosen, self._known_symbols(), self.config.output_path)
     if dry_run:
         return _report(parts, chosen)
-    with self._runs.run(), composition.update_lock(parts).acquired(), derived.aggregation_lock(parts).acquired():
+    with self._runs.run(), place_parts.update_lock(parts).acquired(), place_parts.aggregation_lock(parts).acquired():
         report, identity = _report(parts, chosen), _identity(parts)
         for symbol in chosen:
-            with leased_for_removal(composition.state(parts).leases, _days(parts, symbol), parts.clock):
+            with leased_for_removal(place_parts.state(parts).leases, _days(parts, symbol), parts.clock):
                 _drop(parts, symbol, identity)
         composition.scanned_years(parts).forget()
     return report
@@ -62,7 +62,7 @@ def drop(self: DroppableStore, symbols: Symbols, *, dry_run: bool = False) -> Dr
 
 def _drop(parts: Parts, symbol: Symbol, identity: DatasetIdentity) -> None:
     """Drop one symbol. The state forgets it last, so that what a crash leaves is found and dropped by another call."""
-    state, removal = composition.state(parts), side_rings.new_symbol_removal(parts)
+    state, removal = place_parts.state(parts), side_rings.new_symbol_removal(parts)
     removal.remove_derived(symbol)  # first: aggregates must not outlive their minutes
     stored = composition.new_bar_store(parts, identity)
     days = _days(parts, symbol)
@@ -77,16 +77,16 @@ def _drop(parts: Parts, symbol: Symbol, identity: DatasetIdentity) -> None:
 
 def _report(parts: Parts, symbols: Sequence[Symbol]) -> DropReport:
     days = sum(len(_days(parts, symbol)) for symbol in symbols)
-    summaries = composition.known_state(parts).statistics.summaries()
+    summaries = place_parts.known_state(parts).statistics.summaries()
     bars = sum(each.bars for each in summaries if each.symbol in symbols)
-    official = composition.stored_official_days(parts, composition.known_state(parts))
+    official = composition.stored_official_days(parts, place_parts.known_state(parts))
     known = (len(year) for symbol in symbols for year in official.answered(symbol, *EVERY_YEAR).values())
     return DropReport(tuple(symbols), days, bars, sum(known))
 
 
 def _days(parts: Parts, symbol: Symbol) -> Sequence[SymbolDay]:
     """Return the days of a symbol that have a file or a record, ascending."""
-    recorded = composition.known_state(parts).checkpoints.between(symbol, DISTANT_PAST, DISTANT_FUTURE)
+    recorded = place_parts.known_state(parts).checkpoints.between(symbol, DISTANT_PAST, DISTANT_FUTURE)
     stored = composition.stored_bars(parts).stored_days([symbol], DISTANT_PAST, DISTANT_FUTURE)
     return sorted({*stored, *(SymbolDay(symbol, date) for date in recorded)})
 

@@ -13,14 +13,14 @@ from marketpipe.shared_kernel.domain.errors import DatasetMismatchError
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT_PAST, TradingDate
 
-from . import composition
+from . import composition, place_parts
 
 Span = tuple[TradingDate, TradingDate]
 
 
 def recorded_spans(parts: Parts) -> Spans:
     """Return the first and the last recorded date of each symbol, of its official days if it has no minutes."""
-    state = composition.known_state(parts)
+    state = place_parts.known_state(parts)
     requested = state.checkpoints.requested_spans()
     return {**official_spans(state.official_years, state.official_years.symbols() - requested.keys()), **requested}
 
@@ -30,7 +30,7 @@ def imported_spans(parts: Parts, *, has_start: bool, has_end: bool) -> Mapping[S
 
     Empty if bars are requested from a provider, or if a configuration names the dates.
     """
-    if isinstance(parts.config, PipelineConfig) or not composition.holds_imported_bars(composition.known_state(parts)):
+    if isinstance(parts.config, PipelineConfig) or not composition.holds_imported_bars(place_parts.known_state(parts)):
         return {}
     return {
         symbol: (DISTANT_PAST if has_start else first, DISTANT_FUTURE if has_end else last)
@@ -52,5 +52,5 @@ def refuse_other_import(parts: Parts) -> None:
 
 def refuse_requests(parts: Parts) -> None:
     """Raise ``ConfigurationError`` if no configuration would help: the store has bars of its user's own files."""
-    if not isinstance(parts.config, PipelineConfig) and (dataset := composition.known_state(parts).dataset()):
+    if not isinstance(parts.config, PipelineConfig) and (dataset := place_parts.known_state(parts).dataset()):
         refuse_imported(dataset[0].provider)

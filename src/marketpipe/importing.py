@@ -28,7 +28,7 @@ from marketpipe.shared_kernel.domain.timestamp import MICROS_PER_MINUTE, Timesta
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
 from marketpipe.store import Store
 
-from . import composition, derived, side_rings
+from . import composition, derived, place_parts, side_rings
 
 BarCounts = Mapping[Symbol, Mapping[TradingDate, int]]
 SHOWN: Final = 3
@@ -119,7 +119,7 @@ class ImportingStore(Store):
         composition.stored_identity(self._parts).check(provided.identity)
         if shown.last is None:
             return shown
-        counts, state = bars.dates(), composition.known_state(self._parts)
+        counts, state = bars.dates(), place_parts.known_state(self._parts)
         if shown.timeframe is Timeframe.DAY_1:
             spans = official_spans(state.official_years, counts)
             questions = self._not_final(shown.last)

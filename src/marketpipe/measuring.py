@@ -30,7 +30,7 @@ from marketpipe.shared_kernel.domain.symbol import Outcome
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import AnyDate, TradingDate, TradingSession
 
-from . import composition
+from . import composition, place_parts
 from .coverage_parts import new_gap_finder
 
 FILES, COVERAGE = series.PARTS
@@ -87,7 +87,7 @@ class Freshness:
 
 def labels_of(store: MeasuredStore) -> StoreLabels:
     """Return the labels of the series of this store: its dataset as recorded, or else as configured."""
-    recorded = composition.known_state(store._parts).dataset()
+    recorded = place_parts.known_state(store._parts).dataset()
     if recorded is None:
         return configured_labels(store.config)
     return StoreLabels(store.config.store_name, recorded[0].provider, str(recorded[1]))
@@ -142,7 +142,7 @@ def _unready(now: Timestamp, reason: HealthReason) -> Measurement:
 # --- freshness
 def _freshness(store: MeasuredStore, scope: IngestionScope) -> Freshness:
     parts = store._parts
-    wanted, recorded = _newest_wanted(store, scope), composition.known_state(parts)
+    wanted, recorded = _newest_wanted(store, scope), place_parts.known_state(parts)
     sessions = list(composition.calendar(parts).reaching(scope.first, wanted))
     if not sessions:
         return Freshness(None, None, 0, 0)
@@ -175,7 +175,7 @@ def _newest_wanted(store: MeasuredStore, scope: IngestionScope) -> TradingDate:
     has what the last import had: sessions after it can come from the user's files only.
     """
     config, latest = store.config, store._latest_final()
-    if composition.holds_imported_bars(composition.known_state(store._parts)):
+    if composition.holds_imported_bars(place_parts.known_state(store._parts)):
         return min(scope.last, latest)
     if isinstance(config, PipelineConfig) and config.end != LATEST:
         end = resolved(config.end, lambda: latest)
@@ -186,7 +186,7 @@ def _newest_wanted(store: MeasuredStore, scope: IngestionScope) -> TradingDate:
 # --- coverage
 def _coverage(store: MeasuredStore, *, assess: bool) -> Mapping[TotalKey, float]:
     """Return the figures of coverage by the names of series, found now or kept in the state; none if there are none."""
-    recorded = composition.known_state(store._parts)
+    recorded = place_parts.known_state(store._parts)
     kept, clock = recorded.runs.totals(), store._parts.clock
     figures = {key: value for key, value in kept.items() if key[0] in _KEPT_NAMES}
     now, position = clock.now().epoch_micros / MICROS, recorded.leases.position()

@@ -46,7 +46,7 @@ from marketpipe.shared_kernel.domain.errors import ConfigurationError, MarketPip
 from marketpipe.shared_kernel.domain.store_inventory import TotalKey
 from marketpipe.shared_kernel.events import MetricsNotDelivered
 
-from . import composition, derived
+from . import derived, place_parts
 
 logger = logging.getLogger("marketpipe.metrics")
 LONGEST_FIRST_WAIT: Final = 2.0
@@ -308,14 +308,14 @@ def _or_not_ready(config: StoreConfig, read: ReadFamilies) -> Iterable[Metric]:
 
 
 def _all_families(store: MeasuredStore, measured: Measurement) -> list[Metric]:
-    labels, totals = labels_of(store), composition.known_state(store._parts).runs.totals()
+    labels, totals = labels_of(store), place_parts.known_state(store._parts).runs.totals()
     found = families_of(labels, (*_of_limit(store), *_of_jobs(store, totals), *measured.samples))
     return [*families_of_totals(labels, totals), *found]
 
 
 def _live_families(store: MonitoredStore, *, assess: bool) -> list[Metric]:
     """Return the families that a running process does not count itself."""
-    totals = composition.known_state(store._parts).runs.totals()
+    totals = place_parts.known_state(store._parts).runs.totals()
     return families_of(labels_of(store), (*_of_jobs(store, totals), *store._monitor.recent(assess=assess).samples))
 
 
@@ -328,7 +328,7 @@ def _of_limit(store: MeasuredStore) -> Iterator[Sample]:
 
 def _of_jobs(store: MeasuredStore, totals: Mapping[TotalKey, float]) -> Iterator[Sample]:
     """Yield what is read at each scrape: the last jobs and the leases."""
-    state = composition.known_state(store._parts)
+    state = place_parts.known_state(store._parts)
     runs = state.runs.latest()
     for kind in dict.fromkeys(run.kind for run in runs):
         last = max((run for run in runs if run.kind == kind), key=lambda run: run.finished_at)

@@ -40,7 +40,7 @@ from marketpipe.shared_kernel.domain.timeframe import DaySource, Timeframe
 from marketpipe.shared_kernel.domain.trading_date import AnyDate, SessionKind, TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus
 
-from . import completeness, composition, coverage_parts, derived, monitoring, side_rings
+from . import completeness, composition, coverage_parts, derived, monitoring, place_parts, side_rings
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -107,7 +107,7 @@ class Pipeline(ImportingStore):
         scope = self._scope(symbols, start, end)
         provided = composition.capabilities(self._parts)
         self._check(scope, provided)
-        state = composition.known_state(self._parts)
+        state = place_parts.known_state(self._parts)
         suspect = self._suspect_days(scope) if retry_suspect else ()
         plan, pages, wanted = composition.planner(self._parts, state).plan(scope, suspect), 0, 0
         if provided.official_days:
@@ -194,7 +194,7 @@ class Pipeline(ImportingStore):
         ``ingest``.
         """
         with self._runs.run(), self._recorder.run("update") as ended, self._updating(symbols):
-            state, coverage = composition.state(self._parts), self._config.coverage
+            state, coverage = place_parts.state(self._parts), self._config.coverage
             scope = self._update_scope(state, symbols)
             silent = unconfirmed_ends(
                 scope.symbols, state.checkpoints, coverage.unlisted_sessions, coverage.confirmations
@@ -282,7 +282,7 @@ class Pipeline(ImportingStore):
 
     def _adopt(self, scope: IngestionScope, days: Sequence[DayComparison]) -> IngestionReport | None:
         """Ingest the days that differ again, and the whole history of symbols whose prices were adjusted again."""
-        spans = composition.state(self._parts).checkpoints.stored_spans()
+        spans = place_parts.state(self._parts).checkpoints.stored_spans()
         changed = {} if self._is_raw else readjustments(days, spans)
         dates = {symbol: some for symbol, some in adoptable(days).items() if symbol not in changed}
         if not dates and not changed:
@@ -312,8 +312,8 @@ class Pipeline(ImportingStore):
     @contextmanager
     def _updating(self, symbols: Symbols | None) -> Iterator[None]:
         refuse_requests(self._parts)
-        self._update_scope(composition.known_state(self._parts), symbols)  # refused before a lock file is made
-        with composition.update_lock(self._parts).acquired():
+        self._update_scope(place_parts.known_state(self._parts), symbols)  # refused before a lock file is made
+        with place_parts.update_lock(self._parts).acquired():
             yield
 
     def _update_scope(self, state: IngestionState, symbols: Symbols | None) -> IngestionScope:
@@ -335,7 +335,7 @@ class Pipeline(ImportingStore):
         return recent_sessions(composition.calendar(self._parts), start, newest)
 
     def _suspect_days(self, scope: IngestionScope) -> frozenset[SymbolDay]:
-        return coverage_parts.assessor(self._parts, composition.known_state(self._parts)).suspect(scope)
+        return coverage_parts.assessor(self._parts, place_parts.known_state(self._parts)).suspect(scope)
 
     def _ingest(
         self,
@@ -416,7 +416,7 @@ class Pipeline(ImportingStore):
     def _lacks_official_days(self, scope: IngestionScope) -> bool:
         if not composition.capabilities(self._parts).official_days:
             return False
-        planner = side_rings.official_planner(self._parts, composition.state(self._parts))
+        planner = side_rings.official_planner(self._parts, place_parts.state(self._parts))
         return bool(planner.plan(scope).requests)
 
     @property
@@ -427,7 +427,7 @@ class Pipeline(ImportingStore):
         """Return none for raw prices, which are never adjusted: what looks like it is a correction of single days."""
         if self._is_raw:
             return ()
-        spans = composition.state(self._parts).checkpoints.requested_spans()
+        spans = place_parts.state(self._parts).checkpoints.requested_spans()
         found = {each.symbol: each for each in adjustments(days, spans)}
         found = {**readjustments(days, spans), **found}
         return tuple(found[symbol] for symbol in sorted(found))

@@ -11,7 +11,7 @@ from marketpipe.parts import Parts
 from marketpipe.runs import Runs
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 
-from . import composition, side_rings
+from . import composition, place_parts, side_rings
 
 
 class RecoverableStore(Protocol):
@@ -36,7 +36,7 @@ def recover(self: RecoverableStore, *, force: bool = False) -> RecoveryReport:
         place = parts.config.output_path.absolute()
         raise ConfigurationError(f"nothing was recovered: no bars are stored at {place}, and there is no state")
     composition.stored_identity(parts).refuse_nameless()
-    with self._runs.run(), composition.update_lock(parts).acquired():
+    with self._runs.run(), place_parts.update_lock(parts).acquired():
         files, set_aside = composition.new_stored_files(parts), recoverer.archive_state(force)
         found = composition.stored_identity(parts).prevailing()
         symbols = sorted(files.symbols()) if found else []

@@ -26,7 +26,7 @@ from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import AnyDate, TradingDate
 from marketpipe.storage.domain.store_survey import QualitySurvey, RuleKey
 
-from . import composition, derived, side_rings
+from . import composition, derived, place_parts, side_rings
 
 if TYPE_CHECKING:
     from marketpipe.ingestion.application.coverage_assessor import Watch
@@ -121,7 +121,7 @@ def collected(
         parts.clock.now(),
         covered,
         columns,
-        tuple(composition.known_state(parts).jobs.latest(JOBS_SHOWN)),
+        tuple(place_parts.known_state(parts).jobs.latest(JOBS_SHOWN)),
         _rejected(parts, cells, covered, columns["rejected"]),
         reader.broken(days.stored),
         restated,

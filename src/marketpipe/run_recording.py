@@ -31,7 +31,7 @@ from marketpipe.storage.application.aggregate_refresher import STOPPED
 from marketpipe.storage.domain.integrity import IntegrityReport
 from marketpipe.storage.domain.storage_metadata import AggregationReport
 
-from . import composition
+from . import place_parts
 
 logger = logging.getLogger("marketpipe.ingestion")
 T = TypeVar("T")
@@ -61,7 +61,7 @@ class RunRecorder:
         publish(RunFinished(run.kind, state, now, seconds))
         counted = self._totals.take()
         try:
-            recorded = composition.known_state(self._parts).runs
+            recorded = place_parts.known_state(self._parts).runs
             recorded.record(RunRecord(run.kind, state, now, seconds), counted, _stated(run.report, counted))
         except StateError as error:  # such as that of a store that can only be read: the run itself is over
             self._totals.put_back(counted)

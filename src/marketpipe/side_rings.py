@@ -40,7 +40,7 @@ from marketpipe.shared_kernel.events import (
 from marketpipe.storage.domain.integrity import IntegrityProblem, StoreArea
 from marketpipe.validation.domain.business_rules import RuleBook
 
-from . import composition, coverage_parts
+from . import composition, coverage_parts, place_parts
 
 LONGEST_WAIT_SECONDS = 120.0
 """To store a request takes some seconds."""
@@ -73,7 +73,7 @@ def official_days(parts: Parts) -> OfficialDaysCoordinator:
     from marketpipe.ingestion.application.batch_runner import RequestBisection
     from marketpipe.ingestion.application.official_days import OfficialDaysCoordinator
 
-    bus, recorded = parts.bus, composition.state(parts)
+    bus, recorded = parts.bus, place_parts.state(parts)
     bisection, planner = RequestBisection(composition.planner(parts, recorded)), official_planner(parts, recorded)
     made = OfficialDaysCoordinator(
         planner,
@@ -82,7 +82,7 @@ def official_days(parts: Parts) -> OfficialDaysCoordinator:
         parts.clock,
         bisection,
         lambda scope: coverage_parts.assessor(parts, recorded).disagreeing(scope),
-        composition.store_lock(parts, "official-requests", waits=True, longest_wait_seconds=TURN_SECONDS).acquired,
+        place_parts.store_lock(parts, "official-requests", waits=True, longest_wait_seconds=TURN_SECONDS).acquired,
     )
     bus.subscribe_lazily(OfficialDaysRequested, lambda: official_fetcher(parts).on_official_days_requested)
     bus.subscribe_lazily(OfficialDaysFetched, lambda: official_validator(parts).on_official_days_fetched)
@@ -130,12 +130,12 @@ def official_check(parts: Parts, recorded: SQLiteState) -> OfficialYearCheck:
     from marketpipe.storage.infrastructure.official.official_check import OfficialYearCheck
 
     lock = official_lock(parts).acquired
-    return OfficialYearCheck(composition.layout(parts), recorded.official_years, lock)
+    return OfficialYearCheck(place_parts.layout(parts), recorded.official_years, lock)
 
 
 def official_lock(parts: Parts) -> ExclusiveFileLock:
     """Make the lock for storing official days. A process that hangs with it blocks the others for a bounded time."""
-    return composition.store_lock(parts, "official", waits=True, longest_wait_seconds=LONGEST_WAIT_SECONDS)
+    return place_parts.store_lock(parts, "official", waits=True, longest_wait_seconds=LONGEST_WAIT_SECONDS)
 
 
 @once
@@ -174,8 +174,8 @@ def new_official_files(parts: Parts, identity: DatasetIdentity) -> OfficialFiles
     from marketpipe.storage.infrastructure.official.official_files import OfficialFiles
     from marketpipe.storage.infrastructure.parquet_files import ParquetWriter
 
-    writer, register = ParquetWriter(parts.config.compression), composition.state(parts).official_years
-    return OfficialFiles(composition.layout(parts), identity, writer, composition.files(parts), parts.clock, register)
+    writer, register = ParquetWriter(parts.config.compression), place_parts.state(parts).official_years
+    return OfficialFiles(place_parts.layout(parts), identity, writer, place_parts.files(parts), parts.clock, register)
 
 
 def subscribe_audit(parts: Parts, bus: EventBus, audit: AuditCoordinator) -> None:
@@ -186,7 +186,7 @@ def subscribe_audit(parts: Parts, bus: EventBus, audit: AuditCoordinator) -> Non
     bus.subscribe_lazily(BarsRequested, lambda: composition.fetcher(parts, bus).on_bars_requested)
     bus.subscribe_lazily(BarsFetched, lambda: composition.validator(parts, bus, parts.config.session).on_bars_fetched)
     bus.subscribe(
-        BarsValidated, BarAuditor(ParquetBarComparer(composition.layout(parts)).compare, bus).on_bars_validated
+        BarsValidated, BarAuditor(ParquetBarComparer(place_parts.layout(parts)).compare, bus).on_bars_validated
     )
     bus.subscribe(BarsCompared, audit.on_bars_compared)
     bus.subscribe(BarsExhausted, audit.on_bars_exhausted)
@@ -197,7 +197,7 @@ def scale_keeper(parts: Parts) -> ScaleKeeper:
     """Make what keeps adjusted prices in one scale; an audit finds what it must request again."""
     from marketpipe.ingestion.application.audit_coordinator import ScaleKeeper
 
-    recorded, ingestion = composition.state(parts), composition.coordinator(parts, official_days)
+    recorded, ingestion = place_parts.state(parts), composition.coordinator(parts, official_days)
     return ScaleKeeper(auditor(parts), ingestion, composition.planner(parts, recorded), recorded.checkpoints)
 
 
@@ -206,7 +206,7 @@ def auditor(parts: Parts) -> AuditCoordinator:
     """Make the audit's coordinator on a bus of its own: bars that come to be compared must not be stored."""
     from marketpipe.ingestion.application.audit_coordinator import AuditCoordinator
 
-    bus, recorded = parts.bus.branch(), composition.state(parts)
+    bus, recorded = parts.bus.branch(), place_parts.state(parts)
     made = AuditCoordinator(
         composition.planner(parts, recorded), recorded.checkpoints, bus, parts.clock, composition.new_runner(parts)
     )
@@ -242,7 +242,7 @@ def new_figure_recorder(parts: Parts) -> FigureRecorder | None:
     """Make the recorder; None for a store whose dataset is not known."""
     from marketpipe.ingestion.application.recovery import FigureRecorder
 
-    recorded = composition.known_state(parts)
+    recorded = place_parts.known_state(parts)
     dataset = recorded.dataset()
     if dataset is None:
         return None
@@ -253,12 +253,12 @@ def new_figure_recorder(parts: Parts) -> FigureRecorder | None:
 def new_recorded_files(parts: Parts, files: StoredFiles) -> RecordedFiles:
     from marketpipe.storage.application.recorded_files import RecordedFiles
 
-    return RecordedFiles(files, composition.known_state(parts).file_digests)
+    return RecordedFiles(files, place_parts.known_state(parts).file_digests)
 
 
 def recorded_timeframes(parts: Parts) -> list[Timeframe]:
     """Return the timeframes that have recorded aggregates, whether these are lost or not."""
-    digests = composition.known_state(parts).file_digests
+    digests = place_parts.known_state(parts).file_digests
     return [each for each in Timeframe if digests.has_any(f"{StoreArea.AGGREGATES}/timeframe={each}/")]
 
 
@@ -266,7 +266,7 @@ def new_integrity_checker(parts: Parts) -> IntegrityChecker:
     from marketpipe.ingestion.application.recovery import RecordedVersions
     from marketpipe.storage.application.integrity_checker import IntegrityChecker
 
-    recorded, files = composition.known_state(parts), composition.new_stored_files(parts)
+    recorded, files = place_parts.known_state(parts), composition.new_stored_files(parts)
     dataset = recorded.dataset()
     identity = dataset[0] if dataset else composition.stored_identity(parts).prevailing()
     register, with_digests = RecordedVersions(recorded.checkpoints), new_recorded_files(parts, files)
@@ -276,13 +276,13 @@ def new_integrity_checker(parts: Parts) -> IntegrityChecker:
 def new_symbol_removal(parts: Parts) -> SymbolRemoval:
     from marketpipe.storage.infrastructure.inventory.symbol_removal import SymbolRemoval
 
-    return SymbolRemoval(composition.layout(parts), composition.files(parts))
+    return SymbolRemoval(place_parts.layout(parts), place_parts.files(parts))
 
 
 def record_figures(parts: Parts, symbols: Iterable[Symbol] | None, first: TradingDate, last: TradingDate) -> None:
     """Record the figures that days of an earlier version lack. A state that is only readable stays without."""
     recorder = new_figure_recorder(parts)
-    spans = composition.known_state(parts).checkpoints.stored_spans() if recorder else {}
+    spans = place_parts.known_state(parts).checkpoints.stored_spans() if recorder else {}
     with suppress(StateError):
         for symbol in sorted(spans if symbols is None else spans.keys() & set(symbols)):
             if recorder is not None:
@@ -293,7 +293,7 @@ def official_problems(
     parts: Parts, symbols: Sequence[Symbol] | None, first: TradingDate, last: TradingDate
 ) -> list[IntegrityProblem]:
     """Compare the files of official days with what was recorded of them; without ``symbols`` of all."""
-    state = composition.known_state(parts)
+    state = place_parts.known_state(parts)
     every = state.official_years.symbols() | composition.new_stored_files(parts).symbols()
     return official_check(parts, state).problems(sorted(every) if symbols is None else symbols, first, last)
 
@@ -303,7 +303,7 @@ def recover_official_days(parts: Parts, symbols: Sequence[Symbol], identity: Dat
 
     Days without one left no file: they are requested once more.
     """
-    state, recorded = composition.state(parts), 0
+    state, recorded = place_parts.state(parts), 0
     check = official_check(parts, state)
     for symbol in symbols:
         years = list(check.stored(symbol, identity))

@@ -60,6 +60,7 @@ from . import (
     dropping,
     exports,
     monitoring,
+    place_parts,
     reading,
     recovering,
     reporting,
@@ -183,7 +184,7 @@ class Store:
         scope = self._known_scope(symbols, start, end)
         if symbols is not None:
             refuse_unknown(scope.symbols, self._named_symbols(), self._config.output_path)
-        assessed = assessor(self._parts, composition.known_state(self._parts)).assess(
+        assessed = assessor(self._parts, place_parts.known_state(self._parts)).assess(
             scope, imported_spans(self._parts, has_start=start is not None, has_end=end is not None), *watch
         )
         recorded = side_rings.new_recorded_files(self._parts, composition.new_stored_files(self._parts))
@@ -258,14 +259,14 @@ class Store:
 
     def dataset(self) -> tuple[DatasetIdentity, SessionKind] | None:
         """Return the dataset that the store holds, and for which hours; None before anything was ingested."""
-        return composition.known_state(self._parts).dataset()
+        return place_parts.known_state(self._parts).dataset()
 
     def status(self) -> StatusReport:
         """Return what is stored and what is missing. Lists the files, and opens none but one for the dataset.
 
         A recorded file that is gone counts as missing. Writes nothing.
         """
-        state = composition.known_state(self._parts)
+        state = place_parts.known_state(self._parts)
         present = present_summaries(state.statistics, state.checkpoints, composition.inventory(self._parts))
         official = composition.stored_official_days(self._parts, state)
         return StatusReport(
@@ -336,7 +337,7 @@ class Store:
 
     def _known_symbols(self) -> frozenset[Symbol]:
         """Return the symbols that have a file, or a record."""
-        recorded = composition.known_state(self._parts).checkpoints.requested_spans()
+        recorded = place_parts.known_state(self._parts).checkpoints.requested_spans()
         return composition.new_stored_files(self._parts).symbols() | frozenset(recorded)
 
     def _named_symbols(self) -> frozenset[Symbol]:
@@ -350,7 +351,7 @@ class Store:
 
     def _known_scope(self, symbols: Symbols | None, start: AnyDate | None, end: AnyDate | None) -> IngestionScope:
         """Reach to the last date ever asked for, even if that is after the configured end."""
-        state = composition.known_state(self._parts)
+        state = place_parts.known_state(self._parts)
         if isinstance(self._config, PipelineConfig):
             scope = self._scope(symbols, start, end)
             return scope if end is not None else extended_to_the_last(scope, state.checkpoints.requested_spans())
@@ -379,7 +380,7 @@ class Store:
 
     def _stored_symbols(self) -> tuple[Symbol, ...]:
         """Return the symbols with minute bars or official days, ascending."""
-        layout = composition.layout(self._parts)
+        layout = place_parts.layout(self._parts)
         return tuple(sorted({*layout.symbols(), *layout.official_symbols()}))
 
     def _stored_range(
@@ -404,7 +405,7 @@ class Store:
         """``files_just_scanned``: a plan has seen all day files a moment ago, and nothing was written since."""
         parts = self._parts
         if timeframes is None:
-            made = [*composition.layout(parts).timeframes(), *side_rings.recorded_timeframes(parts)]
+            made = [*place_parts.layout(parts).timeframes(), *side_rings.recorded_timeframes(parts)]
             copies = [Timeframe.MINUTE_1] if derived.makes_copies(parts) else []
             timeframes = tuple(dict.fromkeys([*self._config.timeframes, *made, *copies]))
         stored = composition.stored_identity(parts)
@@ -412,12 +413,12 @@ class Store:
             return AggregationReport(0, 0)
         if (identity := stored.read()) is None:
             unreadable = f"{self._config.output_path}: no file of bars can be read; {repaired_by(None)}"
-            return AggregationReport(0, 0, (unreadable,) if any(composition.layout(parts).any_day_files()) else ())
+            return AggregationReport(0, 0, (unreadable,) if any(place_parts.layout(parts).any_day_files()) else ())
         stored.check(identity)
         if parts.is_stopped:  # without a wait for the lock, which another process may have
             return AggregationReport(0, 0, (STOPPED,))
         try:
-            with derived.aggregation_lock(parts).acquired():
+            with place_parts.aggregation_lock(parts).acquired():
                 refresher = derived.new_refresher(parts, files_just_scanned=files_just_scanned)
                 return refresher.refresh(symbols, timeframes, first, last)
         except StateError as error:  # an ingestion that went well is still to be reported
@@ -433,6 +434,6 @@ def _where_it_is(config: StoreConfig) -> StoreConfig:
     if config.state_path == records or not os.path.isfile(records):  # so it is of nearly all that are opened
         return config
     former = config.in_former_places()
-    if former == config or config.state_path == former.state_path or composition.has_records(config):
+    if former == config or config.state_path == former.state_path or place_parts.has_records(config):
         return config
-    return former if composition.has_records(former) else config
+    return former if place_parts.has_records(former) else config

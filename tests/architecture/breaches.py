@@ -44,6 +44,7 @@ LAYERS: Final = [
     Breach("a_context_imports_metrics_server", STORE, "import marketpipe.metrics_server", "1"),
     Breach("composition_imports_pipeline", "composition.py", "from marketpipe.pipeline import Pipeline", "1 9"),
     Breach("composition_imports_worker_pool", "composition.py", "def f():\n    import marketpipe.worker_pool", "1 9"),
+    Breach("place_parts_import_composition", "place_parts.py", "def f():\n    import marketpipe.composition", "1 7d 9"),
     Breach("parts_import_composition", "parts.py", "import marketpipe.composition", "1 7d 9"),
     Breach("completeness_imports_side_rings", "completeness.py", "import marketpipe.side_rings", "1"),
     Breach("store_imports_pipeline", "store.py", "import marketpipe.pipeline", "1 9"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from marketpipe import composition
+from marketpipe import composition, place_parts
 from marketpipe.shared_kernel.domain.ohlcv_bar import OfficialDay
 from marketpipe.shared_kernel.domain.store_inventory import OfficialDays
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
@@ -48,7 +48,7 @@ def _on_disk(root: Path, days: Days) -> OfficialDays:
     settings = config(root, ["AAPL"], min(days), max(days), official_path=root / "official")
     opened = pipeline(settings, ScriptedProvider(official={"AAPL": rows}), FakeClock("2024-01-05T02:00:00Z"))
     opened.ingest()
-    return composition.stored_official_days(opened._parts, composition.state(opened._parts))
+    return composition.stored_official_days(opened._parts, place_parts.state(opened._parts))
 
 
 Make = Callable[[Path, Days], OfficialDays]

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from marketpipe.composition import known_state
 from marketpipe.config import StoreConfig
 from marketpipe.ingestion.domain.coverage.verdict import Verdict
 from marketpipe.loader import load_ohlcv
+from marketpipe.place_parts import known_state
 from marketpipe.shared_kernel.domain.errors import (
     ConfigurationError,
     IncompleteError,

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from marketpipe import composition
+from marketpipe import composition, place_parts
 from marketpipe.pipeline import Pipeline
 from marketpipe.shared_kernel.domain.errors import (
     BadRequestError,
@@ -70,7 +70,7 @@ def closes(root: Path, symbol: str = AAPL) -> dict[str, float]:
 
 def known(opened: Pipeline, symbol: str = AAPL, first: str = FRIDAY, last: str = TUESDAY) -> dict[str, Any]:
     parts = opened._parts
-    reader = composition.stored_official_days(parts, composition.state(parts))
+    reader = composition.stored_official_days(parts, place_parts.state(parts))
     found = reader.between(Symbol(symbol), TradingDate.parse(first), TradingDate.parse(last))
     return {str(date): None if day is None else day.close for date, day in found.items()}
 
@@ -230,7 +230,7 @@ def test_an_update_finds_what_the_provider_has_changed_and_requests_its_minutes_
         report = opened.update()
         assert len(provider.official_requests) == 1
         assert provider.asked == [f"AAPL {MONDAY}"]
-        reader = OfficialRows(composition.layout(opened._parts))
+        reader = OfficialRows(place_parts.layout(opened._parts))
 
     assert report.ok
     assert [str(day) for day in report.official.changed] == [f"AAPL {MONDAY}"]
@@ -267,7 +267,7 @@ def test_a_withdrawn_day_is_gone_now_and_there_as_of_then(tmp_path: Path) -> Non
             del provider.official[AAPL][date]
             opened.update()
         assert known(opened) == dict.fromkeys(DATES)
-        reader = OfficialRows(composition.layout(opened._parts))
+        reader = OfficialRows(place_parts.layout(opened._parts))
         assert len(reader.of(Symbol(AAPL), 2024, 2024, before)) == 3
         assert len(reader.of(Symbol(AAPL), 2024, 2024, clock.now())) == 0
         provider.official[AAPL][FRIDAY] = official(FRIDAY, 10.0)
@@ -315,7 +315,7 @@ def test_a_file_that_a_crash_left_without_a_record_keeps_its_days(tmp_path: Path
     provider = market(AAPL)
     with made(tmp_path, provider, AAPL) as opened:
         opened.ingest(end=MONDAY)
-        composition.state(opened._parts).official_years.forget(Symbol(AAPL))
+        place_parts.state(opened._parts).official_years.forget(Symbol(AAPL))
         assert known(opened) == {}
         opened.ingest(start=TUESDAY)
         assert known(opened) == dict.fromkeys(DATES, 100.5)
@@ -364,7 +364,7 @@ def test_all_values_come_back(tmp_path: Path) -> None:
     with made(tmp_path, provider, AAPL) as opened:
         opened.ingest()
         parts = opened._parts
-        reader = composition.stored_official_days(parts, composition.state(parts))
+        reader = composition.stored_official_days(parts, place_parts.state(parts))
         friday = TradingDate.parse(FRIDAY)
         assert reader.between(Symbol(AAPL), friday, friday) == {friday: OfficialDay(0.1, 7.3, 0.05, 0.6, 2.5)}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from marketpipe import composition
+from marketpipe import composition, place_parts
 from marketpipe.config import Credentials, PipelineConfig
 from marketpipe.parts import Parts
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StateError
@@ -52,7 +52,7 @@ def test_worker_processes_end_before_the_state_is_closed_under_whose_leases_they
     read = list[object]()
 
     def new_pool(_: PipelineConfig, __: Credentials | None, ___: EventBus) -> WorkerProcesses:
-        return WorkerProcesses(lambda: read.append(composition.state(parts).dataset()))
+        return WorkerProcesses(lambda: read.append(place_parts.state(parts).dataset()))
 
     parts = Parts(_config(tmp_path), new_worker_pool=new_pool)
     composition.coordinator(parts)
@@ -60,7 +60,7 @@ def test_worker_processes_end_before_the_state_is_closed_under_whose_leases_they
 
     assert read == [None]
     with pytest.raises(StateError):
-        composition.state(parts).dataset()
+        place_parts.state(parts).dataset()
 
 
 def test_stopping_reaches_the_worker_processes(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_coordinator_that_cannot_be_made_leaves_nothing_on_the_disk(tmp_path: 
 def test_a_pipeline_that_has_its_state_open_is_not_recovered(tmp_path: Path) -> None:
     parts = Parts(_config(tmp_path))
     composition.new_recoverer(parts)
-    composition.state(parts)
+    place_parts.state(parts)
     with pytest.raises(ConfigurationError, match="has its state open"):
         composition.new_recoverer(parts)
     parts.close()

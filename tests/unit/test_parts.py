@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from marketpipe import composition
+from marketpipe import composition, place_parts
 from marketpipe.config import StoreConfig
 from marketpipe.parts import Parts, check_platform, once
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
@@ -99,13 +99,14 @@ def test_the_threads_that_sync_files_are_shut_down_last(parts: Parts) -> None:
 
 def test_no_function_of_the_composition_makes_a_new_thing_by_accident() -> None:
     """One that makes a thing either says ``new_`` or is under ``@once``; the others only choose among things."""
-    locks = {"update_lock", "store_lock"}
-    answers = {"has_records", "holds_imported_bars", "known_identity", "latest_final", "capabilities"}
-    choosing = {"state", "known_state", "finality", *answers, *locks}
+    locks = {"update_lock", "store_lock", "aggregation_lock"}
+    asked = {"holds_imported_bars", "known_identity", "latest_final", "capabilities"}
+    choosing = {"state", "known_state", "finality", "has_records", "has_opened_state", *asked, *locks}
     makers = {
         name: function
-        for name, function in inspect.getmembers(composition, inspect.isfunction)
-        if function.__module__ == composition.__name__ and not name.startswith(("new_", "subscribe_", "_location"))
+        for module in (composition, place_parts)
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__ and not name.startswith(("new_", "subscribe_", "_location"))
     }
     plain = {name for name, function in makers.items() if not hasattr(function, "__wrapped__")}
     assert plain == choosing
@@ -113,7 +114,7 @@ def test_no_function_of_the_composition_makes_a_new_thing_by_accident() -> None:
 
 def test_what_only_looks_makes_no_state_file(tmp_path: Path) -> None:
     made = Parts(StoreConfig(state_path=tmp_path / "state" / "s.sqlite"))
-    assert composition.known_state(made).dataset() is None
+    assert place_parts.known_state(made).dataset() is None
     assert list(tmp_path.iterdir()) == []
     made.close()
 

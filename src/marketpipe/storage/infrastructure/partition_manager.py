@@ -55,8 +55,9 @@ from marketpipe.storage.infrastructure.publishing.arrived_days import (
     covers_regular_hours,
     rejected_after,
 )
-from marketpipe.storage.infrastructure.publishing.durable_files import NOT_ALLOWED, DurableFiles, FileGroup
+from marketpipe.storage.infrastructure.publishing.durable_files import NOT_ALLOWED
 from marketpipe.storage.infrastructure.publishing.month_contents import ReplacedFiles
+from marketpipe.storage.infrastructure.publishing.published_files import FileGroup, PublishedFiles
 from marketpipe.storage.infrastructure.publishing.symbol_day_locks import SymbolDayLocks
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
@@ -76,7 +77,7 @@ class PartitionManager:
         layout: StoreLayout,
         identity: DatasetIdentity,
         writer: ParquetWriter,
-        files: DurableFiles,
+        files: PublishedFiles,
         clock: Clock,
         register: VersionRegister,
         calculator: FigureCalculator,

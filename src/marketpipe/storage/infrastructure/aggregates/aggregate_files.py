@@ -25,7 +25,7 @@ from marketpipe.storage.infrastructure.aggregates.month_files import Stored
 from marketpipe.storage.infrastructure.aggregates.read_copies import encode_copy
 from marketpipe.storage.infrastructure.aggregates.year_freshness import StaleAggregate, YearFreshness
 from marketpipe.storage.infrastructure.parquet_files import ParquetWriter, advising, read_bars
-from marketpipe.storage.infrastructure.publishing.durable_files import AGGREGATES_TOGETHER, DurableFiles, FileGroup
+from marketpipe.storage.infrastructure.publishing.published_files import AGGREGATES_TOGETHER, FileGroup, PublishedFiles
 from marketpipe.storage.infrastructure.store_layout import COPY_FORMATS, PARQUET, StoreLayout
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class AggregateFiles:
         identity: DatasetIdentity,
         new_aggregator: Callable[[], BarAggregator],
         writer: ParquetWriter,
-        files: DurableFiles,
+        files: PublishedFiles,
         scanned: ScannedYears | None = None,
         closing_auction: int | None = None,
         copy_format: str = PARQUET,

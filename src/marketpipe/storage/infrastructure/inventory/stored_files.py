@@ -68,8 +68,8 @@ from marketpipe.storage.infrastructure.parquet_files import (
     traded_minutes,
 )
 from marketpipe.storage.infrastructure.publishing.day_joining import problem_of as problem_of_month
-from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
 from marketpipe.storage.infrastructure.publishing.left_folders import remove_left_folder
+from marketpipe.storage.infrastructure.publishing.published_files import PublishedFiles
 from marketpipe.storage.infrastructure.publishing.temporary_files import is_left_behind
 from marketpipe.storage.infrastructure.store_layout import (
     VERSION_INDEX,
@@ -340,7 +340,7 @@ class ParquetOrphanFiles:
     """Orphan files: published by a process that died before it recorded them. See ADR 0013."""
 
     def __init__(
-        self, layout: StoreLayout, stored: ParquetStoredFiles, files: DurableFiles, identity: DatasetIdentity
+        self, layout: StoreLayout, stored: ParquetStoredFiles, files: PublishedFiles, identity: DatasetIdentity
     ) -> None:
         self._layout, self._stored, self._files, self._identity = layout, stored, files, identity
 

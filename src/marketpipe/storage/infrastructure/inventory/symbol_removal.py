@@ -10,7 +10,7 @@ from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.infrastructure.machine.disk import walk
 from marketpipe.storage.domain.integrity import StoreArea
 from marketpipe.storage.infrastructure.inventory.store_walk import StoreWalk
-from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
+from marketpipe.storage.infrastructure.publishing.published_files import PublishedFiles
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
 DERIVED: Final = (StoreArea.AGGREGATES, StoreArea.COPIES)
@@ -24,7 +24,7 @@ class SymbolRemoval:
     Raises ``StorageError``.
     """
 
-    def __init__(self, layout: StoreLayout, files: DurableFiles) -> None:
+    def __init__(self, layout: StoreLayout, files: PublishedFiles) -> None:
         self._walk, self._files, self._disk = StoreWalk(layout), files, layout.disk
 
     def remove_derived(self, symbol: Symbol) -> None:

@@ -62,7 +62,8 @@ from marketpipe.storage.infrastructure.parquet_files import (
     sha256,
     times_of,
 )
-from marketpipe.storage.infrastructure.publishing.durable_files import NOT_ALLOWED, DurableFiles, FileGroup
+from marketpipe.storage.infrastructure.publishing.durable_files import NOT_ALLOWED
+from marketpipe.storage.infrastructure.publishing.published_files import FileGroup, PublishedFiles
 from marketpipe.storage.infrastructure.store_layout import StoreLayout, translating
 
 logger = logging.getLogger("marketpipe.storage")
@@ -79,7 +80,7 @@ class OfficialFiles:
         layout: StoreLayout,
         identity: DatasetIdentity,
         writer: ParquetWriter,
-        files: DurableFiles,
+        files: PublishedFiles,
         clock: Clock,
         register: OfficialYearRegister,
     ) -> None:

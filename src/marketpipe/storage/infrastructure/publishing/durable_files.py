@@ -33,6 +33,7 @@ from marketpipe.shared_kernel.infrastructure.machine.machine import HERE, Machin
 from marketpipe.shared_kernel.infrastructure.machine.real_disk import REAL_DISK
 from marketpipe.storage.domain.integrity import MOVE_AWAY
 from marketpipe.storage.infrastructure.publishing.digest_recorder import NothingRecorded, Recorder
+from marketpipe.storage.infrastructure.publishing.published_files import TOGETHER_BYTES
 from marketpipe.storage.infrastructure.publishing.staged_files import (
     Naming,
     NewFile,
@@ -41,12 +42,9 @@ from marketpipe.storage.infrastructure.publishing.staged_files import (
 )
 from marketpipe.storage.infrastructure.publishing.temporary_files import WriterLock, sweep
 
-TOGETHER_BYTES: Final = 32_768
 TOGETHER_FILES: Final = 16
 """Small files go to a thread together, up to so many: a submission takes as long as writing one, and the disk commits
 what is synced together once. All are open then."""
-AGGREGATES_TOGETHER: Final = 262_144
-"""Bytes of aggregates and read copies that go to a thread together: they are larger, and come hundreds at a time."""
 NO_LINK: Final = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EEXIST}
 """Another file system, one without links, too many links, or a name that is taken: a copy can still be made."""
 NOT_ALLOWED: Final = {errno.EACCES, errno.EPERM, errno.EROFS}

@@ -22,11 +22,11 @@ from marketpipe.storage.infrastructure.compacted.month_file import StoredDayFile
 from marketpipe.storage.infrastructure.publishing.access_rights import give_rights, rights_of
 from marketpipe.storage.infrastructure.publishing.durable_files import (
     TOGETHER_FILES,
-    DurableFiles,
     SameThread,
     sync_folder,
 )
 from marketpipe.storage.infrastructure.publishing.left_folders import remove_left_folder
+from marketpipe.storage.infrastructure.publishing.published_files import PublishedFiles
 from marketpipe.storage.infrastructure.publishing.staged_files import NewFile, write_and_sync
 from marketpipe.storage.infrastructure.publishing.temporary_files import is_left_behind, temporary_name
 
@@ -48,7 +48,7 @@ class FolderExchange:
 
     def __init__(
         self,
-        files: DurableFiles,
+        files: PublishedFiles,
         data: Path,
         staging: Path,
         executor: Executor | None = None,

@@ -30,7 +30,7 @@ from marketpipe.storage.infrastructure.compacted.month_file import (
 )
 from marketpipe.storage.infrastructure.compacted.parquet_end import LENGTH_AND_MAGIC, MAGIC, footer_length
 from marketpipe.storage.infrastructure.parquet_files import checked_bars, file_in, read_file, sha256
-from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
+from marketpipe.storage.infrastructure.publishing.published_files import PublishedFiles
 from marketpipe.storage.infrastructure.store_layout import StoreLayout, date_of, refuse_links, translating
 
 Recorded = Mapping[TradingDate, RecordedVersion]
@@ -245,7 +245,7 @@ class ReplacedFiles:
     ``days.parquet.1.bak`` is the first of its month. No reader of the quarantine takes it for a file of rejected bars.
     """
 
-    def __init__(self, layout: StoreLayout, files: DurableFiles) -> None:
+    def __init__(self, layout: StoreLayout, files: PublishedFiles) -> None:
         self._layout, self._files, self._disk = layout, files, layout.disk
 
     def copy(self, month: MonthPartition, file: StoredDayFile) -> Path:

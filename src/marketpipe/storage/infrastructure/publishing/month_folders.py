@@ -38,7 +38,6 @@ from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE, D
 from marketpipe.storage.infrastructure.day_versions import VersionIndex
 from marketpipe.storage.infrastructure.publishing.access_rights import give_rights, rights_of
 from marketpipe.storage.infrastructure.publishing.day_joining import difference, joined
-from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
 from marketpipe.storage.infrastructure.publishing.folder_exchange import Exchanged, FolderExchange
 from marketpipe.storage.infrastructure.publishing.month_contents import (
     MonthContents,
@@ -46,6 +45,7 @@ from marketpipe.storage.infrastructure.publishing.month_contents import (
     ReplacedFiles,
     contents_of,
 )
+from marketpipe.storage.infrastructure.publishing.published_files import PublishedFiles
 from marketpipe.storage.infrastructure.publishing.temporary_files import is_left_behind, is_temporary
 from marketpipe.storage.infrastructure.store_layout import StoreLayout, refuse_links, translating
 
@@ -70,7 +70,7 @@ class MonthFolders:
     Raises ``StorageError``.
     """
 
-    def __init__(self, layout: StoreLayout, files: DurableFiles, exchange: FolderExchange, lock: NewLock) -> None:
+    def __init__(self, layout: StoreLayout, files: PublishedFiles, exchange: FolderExchange, lock: NewLock) -> None:
         """``lock`` makes a lock that excludes every other thread and process that changes the form of a folder here."""
         self._layout, self._files, self._exchange, self._lock = layout, files, exchange, lock
         self._disk = layout.disk
