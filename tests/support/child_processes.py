@@ -20,6 +20,7 @@ from subprocess import PIPE, CompletedProcess, Popen, TimeoutExpired
 from typing import Any, Final, Protocol
 
 __all__ = [
+    "LITTER",
     "PIPE",
     "CompletedProcess",
     "Popen",
@@ -35,6 +36,7 @@ __all__ = [
 
 RUN_MARK: Final = "MARKETPIPE_TEST_RUN"
 FOLDER_PREFIX: Final = "marketpipe-run-"
+LITTER: Final = "litter"
 LONGEST_SECONDS: Final = 300
 """Ends only what hangs: a busy machine can be fifty times slower than a quiet one."""
 ENDING_SECONDS: Final = 20
@@ -129,10 +131,16 @@ def _kill_session(process: Started | Popen[Any]) -> None:
 
 @contextmanager
 def run_folder(mode: int = 0o700) -> Iterator[Path]:
-    """A folder for the files of a server, which may belong to another user. The guard too removes it."""
-    with tempfile.TemporaryDirectory(prefix=f"{FOLDER_PREFIX}{os.environ[RUN_MARK]}-") as folder:
-        Path(folder).chmod(mode)
-        yield Path(folder)
+    """A folder for the files of a server, which may belong to another user. The guard too removes it.
+
+    Files elsewhere that a server leaves are removed with it if a file ``LITTER`` of the folder names them.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.environ[RUN_MARK]}-"))
+    try:
+        folder.chmod(mode)
+        yield folder
+    finally:
+        _remove_folder(folder)
 
 
 @contextmanager
@@ -206,7 +214,14 @@ def _kill_marked(mark: str) -> None:
 
 def _remove_folders(mark: str) -> None:
     for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}{mark}-*"):
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove_folder(folder)
+
+
+def _remove_folder(folder: Path) -> None:
+    with suppress(FileNotFoundError):
+        for name in (folder / LITTER).read_text().splitlines():
+            Path(name).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
