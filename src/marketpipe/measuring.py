@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 from attrs import evolve, frozen
 
-from marketpipe.config import LATEST, PipelineConfig, StoreConfig
+from marketpipe.config import LATEST, PipelineConfig, StoreConfig, is_on_disk
 from marketpipe.ingestion.domain.coverage.verdict import Suspicion, Verdict
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
 from marketpipe.metrics import StoreLabels, series
@@ -288,6 +288,8 @@ def _of_coverage(found: Mapping[TotalKey, float]) -> Iterator[Sample]:
 
 
 def _of_disk(config: StoreConfig) -> Sequence[Sample]:
+    if not is_on_disk(config.output_path):
+        return ()
     place = next((each for each in (config.output_path, *config.output_path.absolute().parents) if each.exists()), None)
     if place is None:
         return ()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from attrs import define, field
 
-from marketpipe.config import Credentials, PipelineConfig, StoreConfig
+from marketpipe.config import POSTGRESQL, S3, Credentials, PipelineConfig, StoreConfig, scheme_of, url_of
 from marketpipe.integration.application.ports import MarketDataProvider
 from marketpipe.observers import Isolation
 from marketpipe.provider_registry import check_keys, check_provider, with_capabilities
@@ -27,6 +27,8 @@ from marketpipe.validation.domain.business_rules import RuleBook
 if TYPE_CHECKING:
     from marketpipe.ingestion.application.batch_runner import Stoppable
 
+NEEDED_PACKAGES = {S3: ("obstore", "s3"), POSTGRESQL: ("psycopg", "postgres")}
+"""What a place that is on no disk needs, and the extra that has it."""
 SYNCING_THREADS = 8
 """Files synced at once. These threads wait for the disk nearly all of the time."""
 P = ParamSpec("P")
@@ -63,6 +65,25 @@ def check_platform(name: str) -> None:
             f"MarketPipe does not run on {name}: it needs the file locks and durable renames of POSIX. "
             "It runs on Linux and macOS; on Windows, run it inside WSL 2, with the store in the file system of Linux"
         )
+
+
+def check_packages(config: StoreConfig, is_installed: Callable[[str], bool] | None = None) -> None:
+    """Raise ``ConfigurationError`` if a place of the store needs a package that is absent, before anything is made."""
+    for key in ("output_path", "state_path"):
+        scheme = scheme_of(place := getattr(config, key))
+        if scheme is None:
+            continue
+        package, extra = NEEDED_PACKAGES[scheme]
+        if not (is_installed or _is_installed)(package):
+            raise ConfigurationError(
+                f"{key} {url_of(place)} needs the package {package}: pip install 'marketpipe[{extra}]'"
+            )
+
+
+def _is_installed(package: str) -> bool:
+    from importlib.util import find_spec  # here, because few stores need it
+
+    return find_spec(package) is not None
 
 
 def installed_version(package: str) -> str:
@@ -117,6 +138,7 @@ class Parts:
         if isinstance(self.config, PipelineConfig) and self.market_data_provider is None:
             check_provider(self.config.provider)
         RuleBook.with_severities(self.config.validation.severities)
+        check_packages(self.config)
         self._on_close(self.syncing.shutdown)  # registered first: files may have to be synced to the very end
 
     @property

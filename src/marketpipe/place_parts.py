@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from marketpipe.config import PipelineConfig, StoreConfig
+from marketpipe.config import POSTGRESQL, S3, PipelineConfig, StoreConfig, scheme_of, url_of
 from marketpipe.parts import Parts, installed_version, once
+from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.events import FilesSynced
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ def layout(parts: Parts) -> StoreLayout:
     from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
     config = parts.config
+    if scheme_of(config.output_path) == S3:
+        raise ConfigurationError(f"output_path: files cannot be kept at {url_of(config.output_path)} yet")
     kept = config.revisions_path, config.official_path, config.copies_path
     return StoreLayout(config.output_path, config.aggregates_path, config.quarantine_path, *kept, machine=parts.machine)
 
@@ -69,6 +72,8 @@ def known_state(parts: Parts) -> SQLiteState:
 def _state_in(parts: Parts, path: Path) -> SQLiteState:
     from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 
+    if scheme_of(path) == POSTGRESQL:
+        raise ConfigurationError(f"state_path: the state cannot be kept at {url_of(path)} yet")
     return parts.closing(SQLiteState(path, _location(parts.config), machine=parts.machine))
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from attrs import evolve
 
-from marketpipe.config import Credentials, PipelineConfig, StoreConfig
+from marketpipe.config import Credentials, PipelineConfig, StoreConfig, is_on_disk
 from marketpipe.config.classes import FORMER
 from marketpipe.imported_stores import imported_spans, recorded_spans, refuse_other_import
 from marketpipe.ingestion.application.ingestion_planner import present_summaries, with_official_days
@@ -431,7 +431,8 @@ def _where_it_is(config: StoreConfig) -> StoreConfig:
     Such a store has its records there and none beside its ``output_path``.
     """
     records = config.root / FORMER.state_path
-    if config.state_path == records or not os.path.isfile(records):  # so it is of nearly all that are opened
+    is_beyond = not is_on_disk(config.output_path) or not is_on_disk(config.state_path)
+    if is_beyond or config.state_path == records or not os.path.isfile(records):  # so it is of nearly all
         return config
     former = config.in_former_places()
     if former == config or config.state_path == former.state_path or place_parts.has_records(config):

@@ -102,7 +102,7 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("url", URLS)
-@pytest.mark.parametrize("key", LOCATIONS)
+@pytest.mark.parametrize("key", [key for key in LOCATIONS if key != "output_path"])
 @pytest.mark.parametrize("kind", [str, Path])
 def test_a_url_is_no_location(empty_folder: Path, key: str, url: str, kind: type) -> None:
     with pytest.raises(ConfigurationError, match=rf"^{key}: .*://….* write a local path such as data") as refusal:
@@ -112,7 +112,17 @@ def test_a_url_is_no_location(empty_folder: Path, key: str, url: str, kind: type
     assert list(empty_folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("key", LOCATIONS)
+@pytest.mark.parametrize("url", ["s3://user:pass@bucket/x", "gs://bucket/x", "s3:", "S3://bucket/x", "s3://bucket"])
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_url_that_names_no_bucket_is_no_location_of_a_store(empty_folder: Path, url: str, kind: type) -> None:
+    with pytest.raises(ConfigurationError, match=r"^output_path: ") as refusal:
+        StoreConfig(output_path=kind(url), state_path="state.sqlite")
+
+    assert "pass@" not in str(refusal.value)
+    assert list(empty_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("key", [key for key in LOCATIONS if key != "output_path"])
 def test_a_url_in_a_file_is_no_location(empty_folder: Path, key: str) -> None:
     (empty_folder / "config.yaml").write_text(f"{YAML}{key}: s3://bucket/x\n")
 
@@ -123,10 +133,10 @@ def test_a_url_in_a_file_is_no_location(empty_folder: Path, key: str) -> None:
 def test_a_url_on_the_command_line_ends_with_exit_code_2(empty_folder: Path) -> None:
     (empty_folder / "config.yaml").write_text(YAML)
 
-    ended = run_in_process("ingest", "--config", "config.yaml", "--output-path", "s3://bucket/x", cwd=empty_folder)
+    ended = run_in_process("ingest", "--config", "config.yaml", "--output-path", "gs://bucket/x", cwd=empty_folder)
 
     assert ended.code == 2
-    assert "the command line: output_path: s3://… is not supported" in ended.err
+    assert "the command line: output_path: gs://… is not supported" in ended.err
     assert [path.name for path in empty_folder.iterdir()] == ["config.yaml"]
 
 

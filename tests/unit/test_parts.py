@@ -10,7 +10,7 @@ import pytest
 
 from marketpipe import composition, place_parts
 from marketpipe.config import StoreConfig
-from marketpipe.parts import Parts, check_platform, once
+from marketpipe.parts import Parts, check_packages, check_platform, once
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from tests.support.threads_at_once import THREADS, at_once
 
@@ -117,6 +117,21 @@ def test_what_only_looks_makes_no_state_file(tmp_path: Path) -> None:
     assert place_parts.known_state(made).dataset() is None
     assert list(tmp_path.iterdir()) == []
     made.close()
+
+
+@pytest.mark.parametrize(
+    ("package", "message"),
+    [
+        ("obstore", r"^output_path s3://bucket/bars needs the package obstore: pip install 'marketpipe\[s3\]'"),
+        ("psycopg", r"^state_path postgresql://localhost/bars needs the package psycopg: .*'marketpipe\[postgres\]'"),
+    ],
+)
+def test_a_place_whose_package_is_not_installed_is_refused(package: str, message: str) -> None:
+    config = StoreConfig(output_path="s3://bucket/bars", state_path="postgresql://localhost/bars")
+    check_packages(config)
+    with pytest.raises(ConfigurationError, match=message):
+        check_packages(config, lambda name: name != package)
+    check_packages(StoreConfig(), lambda _: False)
 
 
 @pytest.mark.parametrize("name", ["win32", "cygwin"])

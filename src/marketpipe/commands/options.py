@@ -53,7 +53,9 @@ Provider = Annotated[
 Feed = Annotated[
     str | None, typer.Option("--feed", metavar="FEED", help="Alpaca data feed: sip (all US exchanges), iex or otc.")
 ]
-OutputPath = Annotated[str | None, typer.Option("--output-path", metavar="DIR", help="Folder for the minute bars.")]
+OutputPath = Annotated[
+    str | None, typer.Option("--output-path", metavar="DIR", help="Folder for the minute bars, or s3://bucket/prefix.")
+]
 Compression = Annotated[
     str | None, typer.Option("--compression", metavar="CODEC", help="Parquet compression: zstd or snappy.")
 ]
@@ -97,11 +99,13 @@ def configured(file: Path | None, changed: Mapping[str, object]) -> PipelineConf
 
 def _refuse_store_of_imports(changed: Mapping[str, object]) -> None:
     """Raise ``ConfigurationError`` if nothing can be requested for the store here: no configuration would help."""
-    from marketpipe.config import StoreConfig
+    from marketpipe.config import StoreConfig, is_on_disk
     from marketpipe.provider_registry import refuse_imported
     from marketpipe.store import Store
 
     place = changed.get("output_path")
+    if place is not None and not is_on_disk(Path(str(place))):
+        return  # its state is not beside it
     with Store(StoreConfig() if place is None else StoreConfig(output_path=Path(str(place)))) as store:
         dataset = store.dataset()
     if dataset is not None:

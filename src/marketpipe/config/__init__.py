@@ -3,6 +3,7 @@
     classes.py       the classes, one for each section, with their defaults
     calendar.py      the section calendar: exceptions and halts
     values.py        the reader of each kind of value, and what it refuses
+    places.py        URLs of places that are on no disk
     symbol_lists.py  lists of symbols: named ones, and files
     file.py          YAML and overrides; unknown keys, and credentials in the wrong place
     credentials.py   keys for Alpaca and secrets of plugins, from the environment or .env
@@ -39,6 +40,7 @@ from marketpipe.config.file import (
     usual_file,
 )
 from marketpipe.config.origins import ValueInForce, values_in_force
+from marketpipe.config.places import POSTGRESQL, S3, is_on_disk, scheme_of, url_of
 from marketpipe.config.starter import starter_text
 from marketpipe.config.symbol_lists import SymbolLists, expanded
 from marketpipe.config.values import LATEST, Latest, root_folder
@@ -48,8 +50,10 @@ __all__ = [
     "CONFIG_VARIABLE",
     "DATA",
     "LATEST",
+    "POSTGRESQL",
     "PROCESSES",
     "ROOT_VARIABLE",
+    "S3",
     "USUAL_FILE",
     "CalendarConfig",
     "ClientConfig",
@@ -70,11 +74,14 @@ __all__ = [
     "find_credentials",
     "find_secret",
     "half_pairs",
+    "is_on_disk",
     "load_config",
     "load_store_config",
     "place_of_credentials",
     "root_folder",
+    "scheme_of",
     "starter_text",
+    "url_of",
     "usual_file",
     "values_in_force",
 ]

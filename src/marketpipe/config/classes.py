@@ -19,6 +19,7 @@ from attrs import Factory, evolve, field, fields, frozen
 from marketpipe.config import values
 from marketpipe.config.arguments import with_stated_arguments
 from marketpipe.config.calendar import CalendarConfig
+from marketpipe.config.places import EXAMPLES, POSTGRESQL, S3, is_on_disk, url_of
 from marketpipe.config.symbol_lists import symbol_lists
 from marketpipe.config.values import Latest, setting, setting_by_others
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
@@ -164,10 +165,10 @@ def _state_place(config: StoreConfig) -> Path:
 class StoreConfig:
     """Everything about a store: enough to query, load, validate and aggregate without a provider.
 
-    The six folders must not be inside one another. A path that is not given is beside ``output_path``, with a name of
-    its own: another ``output_path`` is another store. Relative paths begin in ``root``; without it, in the current
-    folder of each moment. ``timeframes`` are those of the aggregates. ``symbol_lists`` has names for lists of symbols,
-    so that ``@tech`` stands for those of the list tech.
+    The six folders must not be inside one another; a store in a bucket has them under one prefix. A path that is not
+    given is beside ``output_path``, with a name of its own: another ``output_path`` is another store. Relative paths
+    begin in ``root``; without it, in the current folder of each moment. ``timeframes`` are those of the aggregates.
+    ``symbol_lists`` has names for lists of symbols, so that ``@tech`` stands for those of the list tech.
     """
 
     root: Path = setting(values.root_of_paths, Path())
@@ -175,9 +176,9 @@ class StoreConfig:
     session: SessionKind = setting(values.one_of(*SessionKind), SessionKind.EXTENDED)
     """extended: 04:00 to 20:00 New York time (17:00 on half days). regular: from the open to the close of each date,
     and the minute of the closing auction."""
-    output_path: Path = values.place(Path(DATA))
-    """Folder of the minute bars, on a local disk. Another one is another store: what is not named below is beside
-    it."""
+    output_path: Path = values.place(Path(DATA), S3)
+    """Folder of the minute bars on a local disk, or s3://bucket/prefix for the whole store. Another one is another
+    store: what is not named below is beside it."""
     aggregates_path: Path = values.place(Factory(partial(beside_data, "aggregates"), takes_self=True))
     """Folder of the bars of other timeframes."""
     quarantine_path: Path = values.place(Factory(partial(beside_data, "quarantine"), takes_self=True))
@@ -188,8 +189,9 @@ class StoreConfig:
     """Folder of the exchange's official daily bars."""
     copies_path: Path = values.place(Factory(partial(beside_data, "copies"), takes_self=True))
     """Folder of the read copies. It can be deleted at any time: 'marketpipe aggregate' makes configured ones again."""
-    state_path: Path = values.place(Factory(_state_place, takes_self=True))
-    """SQLite file with jobs, checkpoints and leases, on a disk of this machine."""
+    state_path: Path = values.place(Factory(_state_place, takes_self=True), POSTGRESQL)
+    """SQLite file with jobs, checkpoints and leases, on a disk of this machine; or postgresql://user@host/database,
+    which several machines can share. The password is in the file that PGPASSFILE names, or in PGPASSWORD."""
     compression: str = setting(values.one_of("zstd", "snappy"), "zstd")
     """Of Parquet files: zstd or snappy. With zstd, aggregates and day files of up to 100 bars have snappy."""
     timeframes: tuple[Timeframe, ...] = setting(values.timeframes, ("5m", "15m", "1h", "1d"))
@@ -215,8 +217,9 @@ class StoreConfig:
 
     @property
     def store_name(self) -> str:
-        """What metrics call the store: the configured name, or the absolute path of its bars, without links."""
-        return self.metrics.store or os.path.realpath(self.output_path)
+        """What metrics call the store: the configured name, or the absolute path of its bars, without links, or URL."""
+        place = self.output_path
+        return self.metrics.store or (os.path.realpath(place) if is_on_disk(place) else url_of(place))
 
     def __init__(
         self,
@@ -242,7 +245,24 @@ class StoreConfig:
     ) -> None: ...
 
     def __attrs_post_init__(self) -> None:
-        values.folders_apart({name: getattr(self, name) for name in FOLDERS})
+        if is_on_disk(self.output_path):
+            values.folders_apart({name: getattr(self, name) for name in FOLDERS})
+        else:
+            self._check_bucket()
+
+    def _check_bucket(self) -> None:
+        """A bucket has all areas of a store under one prefix, and no state."""
+        for name in FOLDERS[1:]:
+            if getattr(self, name) != _usual_place(name, self):
+                raise ConfigurationError(
+                    f"{name}: it cannot be named for a store at {url_of(self.output_path)}, which has all areas under "
+                    "its own prefix; remove this key"
+                )
+        if self.state_path == _state_place(self):
+            raise ConfigurationError(
+                f"state_path: it must be named for a store at {url_of(self.output_path)}, as a bucket keeps no state: "
+                f"{EXAMPLES[POSTGRESQL]} for several machines, or a local file such as state/{STATE_FILE} for one"
+            )
 
     def in_former_places(self) -> Self:
         """Return the same with every area that is not named where earlier versions had it: in the current folder."""

@@ -13,6 +13,7 @@ from marketpipe.config.calendar import HaltConfig
 from marketpipe.config.classes import SECTIONS, PipelineConfig, StoreConfig, known_keys
 from marketpipe.config.credentials import PAIRS, half_pairs, place_of_credentials
 from marketpipe.config.file import read_yaml
+from marketpipe.config.places import url_of
 from marketpipe.shared_kernel.domain.trading_date import CalendarException
 
 ALPACA, HIDDEN = "alpaca", "set, not shown"
@@ -96,7 +97,7 @@ def plain(value: Any) -> object:
     """Return a value of a configuration as text, numbers, lists and mappings."""
     match value:
         case Path():
-            return str(value.absolute())
+            return url_of(value.absolute())
         case Enum():
             return str(value.value)
         case bool() | int() | float() | None:

@@ -28,13 +28,13 @@ read_copies: parquet    # none | parquet | arrow
 
 #root: .                          # folder in which relative paths begin; . is the current folder
 #session: extended                # extended: 04:00-20:00 New York time | regular: regular session and closing auction
-#output_path: data                # local paths only; the other areas of the store are beside it
+#output_path: data                # or s3://bucket/prefix; the other areas of the store are beside it
 #aggregates_path: aggregates
 #quarantine_path: quarantine      # rejected bars, with their rule and reason
 #revisions_path: revisions        # former versions of replaced day files
 #official_path: official          # the exchange's official daily bars
 #copies_path: copies              # read copies, which can be deleted at any time
-#state_path: state/marketpipe.sqlite
+#state_path: state/marketpipe.sqlite    # or postgresql://user@host/database, which several machines can share
 #compression: zstd                # zstd | snappy
 #workers: 4                       # batches at the same time
 #executor: threads                # threads | processes: one process per worker

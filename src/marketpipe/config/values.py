@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from attrs import NOTHING, Attribute, Converter, Factory, field
 
+from marketpipe.config.places import EXAMPLES, place_of
 from marketpipe.config.symbol_lists import MARK, expanded
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, ValidationError, did_you_mean
 from marketpipe.shared_kernel.domain.predicate import Severity
@@ -60,9 +61,17 @@ def setting_by_others(
     return field(default=Factory(factory) if factory else default, converter=converter)
 
 
-def place(default: Any) -> Any:
-    """Return an attrs field for the place of a file or folder. A relative path begins in the field ``root``."""
-    return setting_by_others(lambda value, config: Path(config.root) / location(value), default)
+def place(default: Any, *schemes: str) -> Any:
+    """Return an attrs field for the place of a file or folder, or a URL of one of the ``schemes``.
+
+    A relative path begins in the field ``root``.
+    """
+
+    def read(value: Any, config: Any) -> Path:
+        beyond = place_of(value, *schemes) if schemes and isinstance(value, str | Path) else None
+        return Path(config.root) / location(value, *schemes) if beyond is None else beyond
+
+    return setting_by_others(read, default)
 
 
 class _NestedError(ConfigurationError):
@@ -172,8 +181,9 @@ def asof(value: Any) -> str:
     return NO_MAPPING if value == NO_MAPPING else str(as_trading_date(value))
 
 
-def location(value: Any) -> Path:
-    """Read the place of a folder or file of a store: a local path; ``~`` is the home folder.
+def location(value: Any, *schemes: str) -> Path:
+    """Read the place of a folder or file: a local path; ``~`` is the home folder. ``schemes`` are those that a message
+    offers besides.
 
     A location is a ``Path`` and no type of its own, because users take ``config.output_path`` as one. URLs are refused,
     as is a path that begins like one: pathlib turns s3://bucket into s3:/bucket, and a store in a local folder named
@@ -183,8 +193,9 @@ def location(value: Any) -> Path:
         raise ValidationError(f"expected a path, not {value!r}")
     first = next(iter(Path(value).parts), "")
     if first.endswith(":"):  # only the scheme goes into the message: the rest of a URL may have a password in it
+        besides = "".join(f" and at {EXAMPLES[scheme]}" for scheme in schemes)
         raise ValidationError(
-            f"{first}//… is not supported: stores are kept in local folders; "
+            f"{first}//… is not supported: it can be in a local folder{besides}; "
             "write a local path such as data or /srv/marketpipe/data"
         )
     try:

@@ -10,7 +10,7 @@ from attrs import asdict
 from rich.console import Console
 from rich.text import Text
 
-from marketpipe.config import StoreConfig
+from marketpipe.config import StoreConfig, is_on_disk
 from marketpipe.ingestion.domain.coverage.verdict import Evidence, Gap, Suspicion, SymbolCoverage, Verdict
 from marketpipe.integration.domain.table_import import ONLY_FILES_BRING_MORE, is_imported
 from marketpipe.reports import CoverageReport, day_as_row
@@ -48,11 +48,17 @@ MIN_SIGNS = 20
 """Signs of a row on however narrow a terminal."""
 
 
+def _is_nowhere(config: StoreConfig) -> bool:
+    """Return whether no place of a store exists. One that is on no disk was reached for the report already."""
+    places = config.output_path, config.official_path, config.state_path
+    return all(map(is_on_disk, places)) and not any(map(Path.exists, places))
+
+
 def print_coverage(
     report: CoverageReport, *, as_json: bool, config: StoreConfig | None = None, has_state: bool = True
 ) -> None:
     """Print what is stored; first that there is no store in any place of ``config``, or no state, if it is so."""
-    if config is not None and not any(map(Path.exists, (config.output_path, config.official_path, config.state_path))):
+    if config is not None and _is_nowhere(config):
         err(f"warning: {no_store_at(config.output_path)}")
     if as_json:
         print_json(_as_json(report))

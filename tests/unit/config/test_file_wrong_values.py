@@ -14,7 +14,7 @@ from tests.unit.config.yaml_texts import LoadText, yaml_text
 
 NO_WORD = ["5", "1.5", "true", "[word]", "{word: word}", '""', '"  "']
 NO_CHOICE = [*NO_WORD, "null", "word", "'Off'"]
-NO_PATH = [*NO_WORD, "null", '"a\\0b"', "~nobody.has.this.name/bars", "s3://bucket/bars", "file:///srv/bars"]
+NO_PATH = [*NO_WORD, "null", '"a\\0b"', "~nobody.has.this.name/bars", "gs://bucket/bars", "file:///srv/bars"]
 NO_COUNT = ["null", "'4'", "4.0", "four", "true", "[4]", "{four: 4}", "-1", ".inf", ".nan", "0x10", "010", "1:30"]
 NO_NUMBER = ["null", "'4'", "four", "true", "[4]", "{four: 4}", "-1", ".inf", ".nan", "0x10", "1:30"]
 NO_DATE = ["5", "20240102", "true", "[2024-01-02]", "{a: b}", '""', "2024-1-2", "2024-02-30", "2024-13-01"]

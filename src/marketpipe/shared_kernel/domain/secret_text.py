@@ -1,4 +1,6 @@
-"""Text that must not be shown as it is: secrets, and text of others that could deceive a reader or a terminal."""
+"""Text that must not be shown as it is: secrets, text of others that could deceive a reader or a terminal, and paths
+that stand for URLs.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +16,24 @@ INVISIBLE: Final = re.compile(
     "]"
 )
 
+FOR_A_URL: Final = re.compile(r"(?<![\w./~-])/(s3|postgresql):/")
+"""Where a path begins that is meant for no disk, as ``config/places.py`` makes them."""
+
 
 def visible(text: str) -> str:
     """Return the text with control characters and invisible marks written as escapes, such as ``\\x1b``.
 
     Wherever text that came from outside is printed, logged or stored, it goes through this function: a server's message
     could otherwise change the title, the colours or the contents of a terminal, or show text in another order. Line
-    feeds and tabs stay. Text without such characters is returned as it is.
+    feeds and tabs stay. A path that stands for a URL is written as the URL. All other text is returned as it is.
     """
-    return text if text.isprintable() else INVISIBLE.sub(_escape, text)
+    shown = with_urls(text)
+    return shown if shown.isprintable() else INVISIBLE.sub(_escape, shown)
+
+
+def with_urls(text: str) -> str:
+    """Return the text with every path that stands for a URL, such as ``/s3:/bucket/prefix``, written as that URL."""
+    return FOR_A_URL.sub(r"\1://", text) if ":/" in text else text
 
 
 def _escape(found: re.Match[str]) -> str:
