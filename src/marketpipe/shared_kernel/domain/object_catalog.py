@@ -69,10 +69,10 @@ class CatalogChange:
     ``times`` the modification times that files get, by their path.
     """
 
-    placed: Sequence[PlacedFile] = ()
-    removed: Sequence[str] = ()
+    placed: Sequence[PlacedFile] = field(default=(), eq=tuple)
+    removed: Sequence[str] = field(default=(), eq=tuple)
     second_names: Mapping[str, str] = field(factory=dict)
-    appended: Sequence[AppendedLines] = ()
+    appended: Sequence[AppendedLines] = field(default=(), eq=tuple)
     times: Mapping[str, int] = field(factory=dict)
 
     @property
