@@ -13,7 +13,7 @@ from marketpipe.integration.domain.raw_market_data import RawMarketData, SymbolR
 from marketpipe.integration.infrastructure.auth import AuthStrategy, HeaderTokenAuth
 from marketpipe.integration.infrastructure.base_api_client import BaseApiClient
 from marketpipe.integration.infrastructure.http_exchange import HttpExchange
-from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateLimitReport, RateWindow
+from marketpipe.integration.infrastructure.rate_limits.rate_limiter import RateLimiter, RateLimitReport, RateWindow
 from marketpipe.integration.infrastructure.retry import RetryPolicy
 from marketpipe.shared_kernel.domain.bars_request import AskedSession, BarsRequest
 from marketpipe.shared_kernel.domain.timestamp import Clock

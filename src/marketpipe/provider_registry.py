@@ -10,7 +10,7 @@ import hashlib
 import logging
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +26,7 @@ from marketpipe.config import (
     find_credentials,
     find_secret,
 )
+from marketpipe.config.places import POSTGRESQL, scheme_of, url_of
 from marketpipe.integration.application.ports import MarketDataProvider
 from marketpipe.integration.domain.data_feed import AT_THE_CLOSE, ProviderCapabilities, ProviderContext
 from marketpipe.integration.domain.table_import import capabilities_of_import, is_imported, provider_name
@@ -37,6 +38,9 @@ from marketpipe.shared_kernel.infrastructure.machine.machine import HERE, Machin
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
+
+    from marketpipe.integration.application.ports import RateLimitBackend
+    from marketpipe.integration.infrastructure.rate_limits.rate_limiter import RateWindow
 
 logger = logging.getLogger("marketpipe.integration")
 Config = TypeVar("Config", bound=StoreConfig)
@@ -207,18 +211,16 @@ def _new_alpaca(
     from marketpipe.integration.infrastructure.alpaca.alpaca_client import AlpacaClient, alpaca_auth
     from marketpipe.integration.infrastructure.alpaca.fast_pages import FastPages
     from marketpipe.integration.infrastructure.http_exchange import HttpExchange
-    from marketpipe.integration.infrastructure.rate_limiter import FileRateLimit, RateLimiter, RateWindow
+    from marketpipe.integration.infrastructure.rate_limits.rate_limiter import RateLimiter, RateWindow
     from marketpipe.integration.infrastructure.retry import RetryPolicy
 
     alpaca = config.alpaca
-    # processes of one account share this file; the hash keeps the key out of its name
-    account = hashlib.sha256("\n".join((alpaca.base_url, keys.key)).encode()).hexdigest()[:32]
-    file, windows = config.state_path.with_name(f"rate-limit-alpaca-{account}"), [RateWindow(alpaca.rate_limit_per_min)]
+    windows = [RateWindow(alpaca.rate_limit_per_min)]
     limiter = RateLimiter(
         windows,
         clock,
         lambda seconds: publish(RateLimitWaited("alpaca", seconds)),
-        shared_in=FileRateLimit(file, windows, clock, machine),
+        shared_in=_shared_limit(config, keys, windows, clock, machine),
     )
     http = HttpExchange(alpaca.base_url, alpaca_auth(keys.key, keys.secret))
     # worker processes do without: each would have the machine code's 100 MB, and none waits for another's lock
@@ -235,6 +237,21 @@ def _new_alpaca(
         fast_pages=fast,
         new_executor=machine.threads.executor,
     )
+
+
+def _shared_limit(
+    config: PipelineConfig, keys: Credentials, windows: Sequence[RateWindow], clock: Clock, machine: Machine
+) -> RateLimitBackend:
+    """Make the rate limit that all processes with this account share: those of a machine, or all that share a state."""
+    # the hash keeps the key out of the name
+    account = hashlib.sha256("\n".join((config.alpaca.base_url, keys.key)).encode()).hexdigest()[:32]
+    if scheme_of(config.state_path) == POSTGRESQL:
+        from marketpipe.integration.infrastructure.rate_limits.postgres_rate_limit import PostgresRateLimit
+
+        return PostgresRateLimit(url_of(config.state_path), f"alpaca-{account}", windows, clock, machine)
+    from marketpipe.integration.infrastructure.rate_limits.rate_limiter import FileRateLimit
+
+    return FileRateLimit(config.state_path.with_name(f"rate-limit-alpaca-{account}"), windows, clock, machine)
 
 
 def _registered_factory(name: str) -> Callable[[ProviderContext], MarketDataProvider]:

@@ -63,7 +63,7 @@ IMPORTED_BEFORE_FORKING: Final = [
     "marketpipe.integration.application.bars_fetcher",
     "marketpipe.integration.infrastructure.alpaca.alpaca_client",
     "marketpipe.integration.infrastructure.http_exchange",
-    "marketpipe.integration.infrastructure.rate_limiter",
+    "marketpipe.integration.infrastructure.rate_limits.rate_limiter",
     "marketpipe.integration.infrastructure.whole_day_assembler",
     "marketpipe.shared_kernel.infrastructure.exchange_calendar",
     "marketpipe.storage.application.bar_handlers",

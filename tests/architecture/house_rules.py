@@ -102,7 +102,7 @@ STAYS_REAL: Final[Mapping[str, str]] = {
     "ingestion/infrastructure/": r"os\.register_at_fork",
     # no port is called while these locks are held
     "integration/infrastructure/alpaca/fast_pages.py": r"threading\.Lock",
-    "integration/infrastructure/rate_limiter.py": r"threading\.Lock",
+    "integration/infrastructure/rate_limits/rate_limiter.py": r"threading\.Lock",
     "storage/infrastructure/aggregates/bar_aggregator.py": r"threading\.Lock",
     "storage/infrastructure/reading/month_parts.py": r"threading\.Lock",
     # a bound in real seconds for a real network

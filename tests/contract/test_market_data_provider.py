@@ -18,7 +18,7 @@ from marketpipe.integration.infrastructure.alpaca.alpaca_capabilities import alp
 from marketpipe.integration.infrastructure.alpaca.alpaca_client import AlpacaClient
 from marketpipe.integration.infrastructure.imported.imported_client import ImportedBars
 from marketpipe.integration.infrastructure.imported.table_reader import SourceTable
-from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateWindow
+from marketpipe.integration.infrastructure.rate_limits.rate_limiter import RateLimiter, RateWindow
 from marketpipe.integration.infrastructure.synthetic.synthetic_client import SyntheticClient
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketpipe.integration.application.ports import RateLimitBackend
-from marketpipe.integration.infrastructure.rate_limiter import FileRateLimit, InMemoryRateLimit, RateWindow
+from marketpipe.integration.infrastructure.rate_limits.rate_limiter import FileRateLimit, InMemoryRateLimit, RateWindow
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.timestamp import Clock
 from marketpipe.testing import FakeClock
@@ -53,11 +53,14 @@ def _simulated(_: Path, windows: Windows, clock: Clock) -> tuple[RateLimitBacken
     return one, other
 
 
-SUBJECTS = pytest.mark.parametrize(
-    "subject",
-    [Subject("in memory", _in_memory), Subject("in a file", _in_a_file), Subject("simulated", _simulated)],
+@pytest.fixture(
+    scope="module",  # Hypothesis uses one for all its examples
+    params=[Subject("in memory", _in_memory), Subject("in a file", _in_a_file), Subject("simulated", _simulated)],
     ids=str,
 )
+def subject(request: pytest.FixtureRequest) -> Subject:
+    made: Subject = request.param
+    return made
 
 
 def wait_for_turn(turns: RateLimitBackend, clock: FakeClock) -> float:
@@ -67,13 +70,11 @@ def wait_for_turn(turns: RateLimitBackend, clock: FakeClock) -> float:
     return clock.monotonic()
 
 
-@SUBJECTS
 def test_without_windows_every_turn_is_given_at_once(subject: Subject, tmp_path: Path) -> None:
     one, other = subject.connect(tmp_path, [], FakeClock())
     assert {turns.reserve() for turns in (one, other) * 100} == {0.0}
 
 
-@SUBJECTS
 def test_a_full_window_gives_no_turn_until_it_has_moved_on(subject: Subject, tmp_path: Path) -> None:
     clock = FakeClock()
     one, other = subject.connect(tmp_path, [RateWindow(2)], clock)
@@ -86,7 +87,6 @@ def test_a_full_window_gives_no_turn_until_it_has_moved_on(subject: Subject, tmp
     assert one.reserve() > 0
 
 
-@SUBJECTS
 @pytest.mark.parametrize("order", [1, -1], ids=["short first", "long first"])
 def test_every_one_of_several_windows_holds(subject: Subject, tmp_path: Path, order: int) -> None:
     clock = FakeClock()
@@ -95,7 +95,6 @@ def test_every_one_of_several_windows_holds(subject: Subject, tmp_path: Path, or
     assert times == pytest.approx([0, 0, 1, 1, 2, 60, 60, 61, 61, 62, 120, 120], abs=5 * MILLISECOND)
 
 
-@SUBJECTS
 @given(
     limit=st.integers(1, 6),
     seconds=st.sampled_from([0.5, 1.0, 7.5, 60.0]),
@@ -116,7 +115,6 @@ def test_no_window_ever_gives_more_than_its_limit(
     assert all(later >= earlier for earlier, later in pairwise(times))
 
 
-@SUBJECTS
 def test_a_pause_holds_for_every_handle_and_uses_up_no_window(subject: Subject, tmp_path: Path) -> None:
     clock = FakeClock()
     one, other = subject.connect(tmp_path, [RateWindow(3)], clock)
@@ -126,7 +124,6 @@ def test_a_pause_holds_for_every_handle_and_uses_up_no_window(subject: Subject, 
     assert one.reserve() > 0
 
 
-@SUBJECTS
 def test_the_later_end_of_two_pauses_holds(subject: Subject, tmp_path: Path) -> None:
     clock = FakeClock()
     one, other = subject.connect(tmp_path, [], clock)
@@ -136,7 +133,6 @@ def test_the_later_end_of_two_pauses_holds(subject: Subject, tmp_path: Path) -> 
     assert wait_for_turn(one, clock) == pytest.approx(30.0, abs=MILLISECOND)
 
 
-@SUBJECTS
 @pytest.mark.parametrize("seconds", [0.0, -5.0])
 def test_a_pause_of_nothing_is_no_pause(subject: Subject, tmp_path: Path, seconds: float) -> None:
     one, other = subject.connect(tmp_path, [], FakeClock())
@@ -144,7 +140,6 @@ def test_a_pause_of_nothing_is_no_pause(subject: Subject, tmp_path: Path, second
     assert [one.reserve(), other.reserve()] == [0.0, 0.0]
 
 
-@SUBJECTS
 def test_threads_get_no_more_turns_than_there_are(subject: Subject, tmp_path: Path) -> None:
     """The clock does not move."""
     both = subject.connect(tmp_path, [RateWindow(100)], FakeClock())
@@ -153,7 +148,6 @@ def test_threads_get_no_more_turns_than_there_are(subject: Subject, tmp_path: Pa
     assert given_or_not == {True: 100, False: 300}
 
 
-@SUBJECTS
 def test_turns_that_are_opened_again_have_kept_their_history(subject: Subject, tmp_path: Path) -> None:
     one, other = subject.connect(tmp_path, [RateWindow(1)], FakeClock())
     assert one.reserve() == 0
@@ -163,7 +157,6 @@ def test_turns_that_are_opened_again_have_kept_their_history(subject: Subject, t
     assert other.reserve() == pytest.approx(60.0, abs=2 * MILLISECOND)
 
 
-@SUBJECTS
 @pytest.mark.parametrize(
     "windows",
     [

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from marketpipe.integration.infrastructure.rate_limiter import LONGEST_PAUSE
+from marketpipe.integration.infrastructure.rate_limits.rate_limiter import LONGEST_PAUSE
 from marketpipe.reports import IngestionReport
 from marketpipe.shared_kernel.domain.errors import CredentialsError, ProviderUnreachableError
 from marketpipe.testing import FakeClock, Response

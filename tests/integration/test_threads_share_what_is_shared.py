@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
-from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateWindow
+from marketpipe.integration.infrastructure.rate_limits.rate_limiter import RateLimiter, RateWindow
 from marketpipe.shared_kernel.domain.errors import IngestionInterrupted
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay

@@ -18,7 +18,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from rich.console import Console
 
-from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateWindow
+from marketpipe.integration.infrastructure.rate_limits.rate_limiter import RateLimiter, RateWindow
 from marketpipe.metrics import MetricsObserver, PipelineMetrics, StoreLabels, metrics_in
 from marketpipe.observers import IngestionCounter, LoggedIsolation
 from marketpipe.shared_kernel.domain.errors import IngestionInterrupted

@@ -13,7 +13,7 @@ from marketpipe.config import PipelineConfig
 from marketpipe.integration.infrastructure.alpaca.alpaca_capabilities import alpaca_capabilities
 from marketpipe.integration.infrastructure.alpaca.alpaca_client import AlpacaClient, alpaca_auth
 from marketpipe.integration.infrastructure.http_exchange import HttpExchange
-from marketpipe.integration.infrastructure.rate_limiter import FileRateLimit, RateLimiter, RateWindow
+from marketpipe.integration.infrastructure.rate_limits.rate_limiter import FileRateLimit, RateLimiter, RateWindow
 from marketpipe.integration.infrastructure.retry import RetryPolicy
 from marketpipe.shared_kernel.infrastructure.machine.machine import Machine
 from tests.simulation.machine_events import STORE

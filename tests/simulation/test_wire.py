@@ -12,7 +12,7 @@ from attrs import define, field
 from marketpipe.integration.infrastructure.alpaca.alpaca_capabilities import alpaca_capabilities
 from marketpipe.integration.infrastructure.alpaca.alpaca_client import AlpacaClient, alpaca_auth
 from marketpipe.integration.infrastructure.http_exchange import HttpExchange
-from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateWindow
+from marketpipe.integration.infrastructure.rate_limits.rate_limiter import RateLimiter, RateWindow
 from marketpipe.integration.infrastructure.retry import RetryPolicy
 from marketpipe.shared_kernel.domain.errors import MarketPipeError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe

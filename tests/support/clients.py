@@ -10,7 +10,7 @@ import httpx
 from marketpipe.integration.infrastructure.alpaca.alpaca_capabilities import alpaca_capabilities
 from marketpipe.integration.infrastructure.alpaca.alpaca_client import AlpacaClient, alpaca_auth
 from marketpipe.integration.infrastructure.http_exchange import LARGEST_BODY, LONGEST_SECONDS, HttpExchange
-from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateWindow
+from marketpipe.integration.infrastructure.rate_limits.rate_limiter import RateLimiter, RateWindow
 from marketpipe.integration.infrastructure.retry import RetryPolicy
 from marketpipe.shared_kernel.events import Event, RateLimitWaited
 from marketpipe.testing import FakeClock

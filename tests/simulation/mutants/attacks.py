@@ -21,7 +21,7 @@ TEMPORARY: Final = "storage/infrastructure/publishing/temporary_files.py"
 DURABLE: Final = "storage/infrastructure/publishing/durable_files.py"
 COORDINATOR: Final = "ingestion/application/ingestion_coordinator.py"
 LAYOUT: Final = "storage/infrastructure/store_layout.py"
-RATE: Final = "integration/infrastructure/rate_limiter.py"
+RATE: Final = "integration/infrastructure/rate_limits/rate_limiter.py"
 
 NIGHTS: Final = (6, 7, 8, 9, 12, 13, 14, 15, 16, 19, 20, 21, 22, 23, 26, 27, 28, 29)
 """The days (UTC) of March on whose nights the sessions from the 5th on are final."""

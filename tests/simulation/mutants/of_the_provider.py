@@ -11,7 +11,7 @@ from tests.simulation.mutants.telling import told
 WALK: Final = "integration/domain/page_walk.py"
 CLIENT: Final = "integration/infrastructure/base_api_client.py"
 ARRIVED: Final = "storage/infrastructure/publishing/arrived_days.py"
-RATE: Final = "integration/infrastructure/rate_limiter.py"
+RATE: Final = "integration/infrastructure/rate_limits/rate_limiter.py"
 ASSEMBLER: Final = "integration/infrastructure/whole_day_assembler.py"
 HTTP: Final = "integration/infrastructure/http_exchange.py"
 

@@ -13,7 +13,7 @@ from marketpipe.integration.domain.data_feed import ProviderContext
 from marketpipe.integration.domain.raw_market_data import RawMarketData
 from marketpipe.integration.infrastructure.auth import HeaderTokenAuth
 from marketpipe.integration.infrastructure.http_exchange import HttpExchange
-from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateWindow
+from marketpipe.integration.infrastructure.rate_limits.rate_limiter import RateLimiter, RateWindow
 from marketpipe.integration.infrastructure.retry import RetryPolicy
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.errors import IngestionInterrupted, MalformedResponseError, ProviderError

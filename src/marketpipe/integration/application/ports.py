@@ -97,7 +97,8 @@ class AnswerAssembler(Protocol):
 class RateLimitBackend(Protocol):
     """One rate limit of many requests: sliding windows, and the pauses that the provider demands.
 
-    Adapters differ in who shares them: the threads of one client (in memory) or the processes of a machine (a file).
+    Adapters differ in who shares them: the threads of one client (in memory), the processes of a machine (a file), or
+    those of all machines (a database).
     Callers may be threads. ``tests/contract/test_rate_limit_backends.py`` holds for every adapter.
     """
 

@@ -30,7 +30,7 @@ from marketpipe.integration.domain.data_feed import ProviderCapabilities
 from marketpipe.integration.domain.page_walk import PageCall, PageWalk
 from marketpipe.integration.domain.raw_market_data import RawMarketData
 from marketpipe.integration.infrastructure.http_exchange import HttpExchange, HttpReply
-from marketpipe.integration.infrastructure.rate_limiter import (
+from marketpipe.integration.infrastructure.rate_limits.rate_limiter import (
     RateLimiter,
     RateLimitReport,
     read_rate_limit,

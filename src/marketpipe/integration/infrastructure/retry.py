@@ -18,7 +18,7 @@ from tenacity import (
     retry_if_exception,
 )
 
-from marketpipe.integration.infrastructure.rate_limiter import RateLimitReport
+from marketpipe.integration.infrastructure.rate_limits.rate_limiter import RateLimitReport
 from marketpipe.shared_kernel.domain.errors import (
     BadRequestError,
     ConnectionFailedError,

@@ -10,7 +10,7 @@ from attrs import evolve
 
 from marketpipe.integration.application.ports import MarketDataProvider
 from marketpipe.integration.domain.raw_market_data import RawMarketData
-from marketpipe.integration.infrastructure.rate_limiter import RateWindow
+from marketpipe.integration.infrastructure.rate_limits.rate_limiter import RateWindow
 from marketpipe.integration.infrastructure.retry import RetryPolicy
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.errors import (

@@ -10,7 +10,7 @@ from marketpipe.integration.application.ports import MarketDataProvider
 from marketpipe.integration.domain.data_feed import DataFeed, ProviderCapabilities
 from marketpipe.integration.domain.raw_market_data import RawMarketData, SymbolRun
 from marketpipe.integration.infrastructure.base_api_client import BaseApiClient
-from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateLimitReport
+from marketpipe.integration.infrastructure.rate_limits.rate_limiter import RateLimiter, RateLimitReport
 from marketpipe.integration.infrastructure.retry import classify_status
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.errors import (

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketpipe.integration.infrastructure.rate_limiter import RateLimitReport
+from marketpipe.integration.infrastructure.rate_limits.rate_limiter import RateLimitReport
 from marketpipe.integration.infrastructure.retry import LONGEST_MESSAGE, classify_status, provider_message
 from marketpipe.shared_kernel.domain.errors import (
     BadRequestError,

@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from marketpipe.integration.infrastructure.rate_limiter import RateLimitReport
+from marketpipe.integration.infrastructure.rate_limits.rate_limiter import RateLimitReport
 from marketpipe.integration.infrastructure.redaction import Redactor
 from marketpipe.integration.infrastructure.retry import classify_status
 from marketpipe.shared_kernel.domain.errors import (

@@ -15,7 +15,7 @@ from marketpipe.integration.infrastructure.alpaca.response_parser import Respons
 from marketpipe.integration.infrastructure.auth import HeaderTokenAuth
 from marketpipe.integration.infrastructure.base_api_client import BaseApiClient
 from marketpipe.integration.infrastructure.http_exchange import HttpExchange
-from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateLimitReport
+from marketpipe.integration.infrastructure.rate_limits.rate_limiter import RateLimiter, RateLimitReport
 from marketpipe.integration.infrastructure.retry import RetryPolicy, classify_status, provider_message
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.errors import (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from marketpipe.integration.infrastructure.rate_limiter import FileRateLimit, RateWindow
+from marketpipe.integration.infrastructure.rate_limits.rate_limiter import FileRateLimit, RateWindow
 from marketpipe.shared_kernel.domain.errors import StateError
 from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
 from marketpipe.storage.infrastructure.publishing.temporary_files import temporary_name

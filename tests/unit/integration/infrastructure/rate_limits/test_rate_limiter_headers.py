@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketpipe.integration.infrastructure.rate_limiter import RateLimitReport, read_rate_limit
+from marketpipe.integration.infrastructure.rate_limits.rate_limiter import RateLimitReport, read_rate_limit
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 
 NOW = Timestamp.parse("2025-06-02T12:00:00Z")

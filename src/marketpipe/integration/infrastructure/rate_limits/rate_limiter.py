@@ -1,7 +1,8 @@
 """The rate limit of a provider: who may send a request now, and what a response says about the limit.
 
-``RateLimiter`` is what clients use. It reserves requests at one of two adapters of the port ``RateLimitBackend``: in
-memory, for one client, or in a file, for all processes of a machine that use the same account.
+``RateLimiter`` is what clients use. It reserves requests at one of three adapters of the port ``RateLimitBackend``: in
+memory, for one client; in a file, for all processes of a machine that use the same account; or in a database, for those
+of several machines (``postgres_rate_limit.py``).
 """
 
 from __future__ import annotations
@@ -195,6 +196,12 @@ class InMemoryRateLimit:
         return max(1, int(self._bucket.waiting(item))) / 1000  # type: ignore[arg-type]
 
 
+def check_windows(windows: Sequence[RateWindow]) -> None:
+    """Raise ``ConfigurationError`` if one window makes another pointless."""
+    if len(windows) > 1:  # else pyrate-limiter need not be imported
+        _bucket(windows)
+
+
 def _bucket(windows: Sequence[RateWindow]) -> InMemoryBucket | None:
     """Return None without windows. Raises ``ConfigurationError`` if one window makes another pointless."""
     from pyrate_limiter import InMemoryBucket, Rate  # here, because processes that share a limit do not need it
@@ -223,8 +230,7 @@ class FileRateLimit:
 
     def __init__(self, path: Path, windows: Sequence[RateWindow], clock: Clock, machine: Machine = HERE) -> None:
         """The first request creates the file."""
-        if len(windows) > 1:  # else pyrate-limiter need not be imported
-            _bucket(windows)  # raises ConfigurationError if one window makes another pointless
+        check_windows(windows)
         self._path, self._clock, self._disk = path, clock, machine.disk
         self._windows = [(min(w.limit, SLOTS), round(w.seconds * MICROSECONDS)) for w in windows]
         self._lock = machine.threads.lock()

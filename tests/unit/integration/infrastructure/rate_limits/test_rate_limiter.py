@@ -5,7 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from marketpipe.integration.infrastructure.rate_limiter import LONGEST_PAUSE, InMemoryRateLimit, RateLimiter, RateWindow
+from marketpipe.integration.infrastructure.rate_limits.rate_limiter import (
+    LONGEST_PAUSE,
+    InMemoryRateLimit,
+    RateLimiter,
+    RateWindow,
+)
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, IngestionInterrupted
 from marketpipe.testing import FakeClock
 

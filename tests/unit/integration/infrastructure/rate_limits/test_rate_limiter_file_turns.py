@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from marketpipe.integration.infrastructure import rate_limiter
-from marketpipe.integration.infrastructure.rate_limiter import RateLimiter, RateWindow
+from marketpipe.integration.infrastructure.rate_limits import rate_limiter
+from marketpipe.integration.infrastructure.rate_limits.rate_limiter import RateLimiter, RateWindow
 from marketpipe.shared_kernel.domain.errors import StateError
 from marketpipe.shared_kernel.infrastructure.system_clock import SystemClock
 from marketpipe.testing import FakeClock
