@@ -8,6 +8,7 @@ from threading import Thread
 
 import pytest
 
+from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.shared_kernel.domain.errors import StateError
 from marketpipe.shared_kernel.domain.object_catalog import AppendedLines, CatalogChange, FileCatalog, PlacedFile
 from tests.support.in_memory_file_catalog import InMemoryFileCatalog
@@ -20,9 +21,18 @@ INDEX = "revisions/symbol=BRK.B/known_since.csv"
 PACK, NEXT_PACK = "objects/0a.parquet", "objects/0b.parquet"
 
 
-@pytest.fixture(params=["in memory"])
+@pytest.fixture(params=["in memory", "SQLite"])
 def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[FileCatalog]:
-    yield InMemoryFileCatalog()  # noqa: PT022 - others are closed after it
+    if request.param == "in memory":
+        yield InMemoryFileCatalog()
+        return
+    others = SQLiteState(tmp_path / "state.sqlite", "another")
+    others.file_catalog.change(CatalogChange(placed=[placed(ONE), placed("other/file"), placed("file")]))
+    state = SQLiteState(tmp_path / "state.sqlite", "data")
+    yield state.file_catalog
+    state.close()
+    assert [each.path for each in others.file_catalog.below("")] == [ONE, "file", "other/file"]
+    others.close()
 
 
 def placed(path: str, object_key: str = PACK, offset: int = 0) -> PlacedFile:

@@ -1,4 +1,4 @@
-"""The tables of state/marketpipe.sqlite, version 6, and the migrations from earlier versions.
+"""The tables of state/marketpipe.sqlite, version 7, and the migrations from earlier versions.
 
 Dates are ISO text and moments RFC 3339 in UTC; but ``known_since`` is microseconds since 1970, which is faster to read
 for hundreds of thousands of rows, and NULL in rows of version 1. ``mark`` is a ``VersionMark``, '' if it is unknown.
@@ -9,7 +9,9 @@ and ``change`` is the number of the write that a checkpoint came with; 0 in rows
 the name of a ``HolderLock``; ``until`` is microseconds since 1970. ``closing_auction`` is in minutes after the close,
 NULL if the provider does not declare it. ``answered`` has a bit for each day of a year, the lowest for 1 January. The
 table ``claims`` lists the symbol-days of each lease; its name is part of the schema and stays. ``runs`` has the last
-run of each kind and state; ``totals`` adds up what runs counted, ``labels`` being a JSON array.
+run of each kind and state; ``totals`` adds up what runs counted, ``labels`` being a JSON array. ``placed_files`` says
+of a store in a bucket where each file is: ``size`` bytes of an ``object`` from ``start`` on; ``folder`` ends with a
+slash.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from typing import Final, Literal
 
 from marketpipe.shared_kernel.domain.errors import StateError
 
-VERSION: Final = 6
+VERSION: Final = 7
 APPLICATION_ID: Final = 0x4D504950  # "MPIP"
 
 STORES: Final = """
@@ -158,8 +160,22 @@ CREATE TABLE totals (
 ) STRICT, WITHOUT ROWID
 """
 
+PLACED_FILES: Final = """
+CREATE TABLE placed_files (
+    store_id INTEGER NOT NULL REFERENCES stores,
+    folder TEXT NOT NULL,
+    name TEXT NOT NULL,
+    object TEXT NOT NULL,
+    start INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    modified_ns INTEGER NOT NULL,
+    content BLOB,
+    PRIMARY KEY (store_id, folder, name)
+) STRICT, WITHOUT ROWID
+"""
+
 SHARING: Final = (LEASES, CLAIMS, CLAIMS_BY_DAY)
-TABLES: Final = (STORES, JOBS, CHECKPOINTS, PARTITIONS, OFFICIAL_YEARS, FILES, RUNS, TOTALS, *SHARING)
+TABLES: Final = (STORES, JOBS, CHECKPOINTS, PARTITIONS, OFFICIAL_YEARS, FILES, RUNS, TOTALS, PLACED_FILES, *SHARING)
 
 
 @contextmanager
@@ -233,6 +249,7 @@ STEPS: Final = {
         "PRAGMA user_version = 5",
     ),
     5: (RUNS, TOTALS, "PRAGMA user_version = 6"),
+    6: (PLACED_FILES, "PRAGMA user_version = 7"),
 }
 """For each version the statements that migrate it to a later one, step by step up to the present one."""
 

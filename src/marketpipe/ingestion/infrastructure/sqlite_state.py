@@ -11,6 +11,7 @@ from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, TypicalVo
 from marketpipe.ingestion.domain.store_status import JobRecord, RecordedFile, SymbolSummary
 from marketpipe.ingestion.infrastructure.sqlite_checkpoints import SELECT_STORED_SYMBOLS, SQLiteCheckpoints
 from marketpipe.ingestion.infrastructure.sqlite_file import TIMEOUT_SECONDS, SQLiteFile
+from marketpipe.ingestion.infrastructure.sqlite_file_catalog import SQLiteFileCatalog
 from marketpipe.ingestion.infrastructure.sqlite_file_digests import SQLiteFileDigests
 from marketpipe.ingestion.infrastructure.sqlite_leases import SQLiteLeases
 from marketpipe.ingestion.infrastructure.sqlite_official_years import SQLiteOfficialYears
@@ -70,6 +71,7 @@ class SQLiteState:
         self.runs = SQLiteRuns(self._file)
         self.leases = SQLiteLeases(self._file)
         self.file_digests = SQLiteFileDigests(self._file)
+        self.file_catalog = SQLiteFileCatalog(self._file)
         self.official_years = SQLiteOfficialYears(self._file)
 
     def bind_dataset(self, identity: DatasetIdentity, kind: SessionKind, closing_auction: int | None = None) -> None:

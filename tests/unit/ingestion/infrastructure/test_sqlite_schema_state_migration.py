@@ -300,13 +300,13 @@ def test_a_process_that_is_killed_while_it_migrates_leaves_version_1_as_it_was(p
     state.close()
 
 
-def test_a_file_of_version_7_is_refused_and_not_touched(path: Path) -> None:
+def test_a_file_of_version_8_is_refused_and_not_touched(path: Path) -> None:
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 7")
+    connection.execute("PRAGMA user_version = 8")
     connection.close()
     before = path.read_bytes()
 
-    with pytest.raises(StateError, match="has schema version 7, this MarketPipe knows 6; install a newer MarketPipe"):
+    with pytest.raises(StateError, match="has schema version 8, this MarketPipe knows 7; install a newer MarketPipe"):
         SQLiteState(path, "../mixed")
 
     assert path.read_bytes() == before
