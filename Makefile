@@ -11,6 +11,8 @@ BENCHMARKS := start_up read aggregate planning fewest_requests latency memory gr
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 # Python keeps what it has compiled, or each of the hundreds of processes of the tests would compile it again.
 export PYTHONDONTWRITEBYTECODE :=
+# What 'make test' leaves out, such as WITHOUT=--ignore=tests/servers.
+WITHOUT ?=
 # Tests that try one moment, write, size or example of many try them all with these.
 THOROUGH := MARKETPIPE_KILL_STRIDE=1 MARKETPIPE_FULL_STRIDE=1 MARKETPIPE_ALL_EXAMPLES=1
 THOROUGH_TESTS := tests/e2e/test_killed_at_every_moment.py tests/e2e/test_full_disk.py tests/unit tests/contract tests/fuzz \
@@ -27,11 +29,12 @@ PROMISE_TESTS := tests/unit/ingestion tests/unit/storage/infrastructure/publishi
 	tests/unit/storage/infrastructure/test_*.py tests/contract/test_bar_store.py tests/contract/test_file_digests.py \
 	tests/contract/test_store_inventory.py tests/contract/test_symbol_day_leases.py
 
-.PHONY: help demo test run-tests test-thoroughly coverage-of-promises simulate mutants bench docs wheel lint format clean
+.PHONY: help demo test run-tests test-servers test-thoroughly coverage-of-promises simulate mutants bench docs wheel lint format clean
 
 help:
 	@echo "make demo    install, ingest synthetic bars without keys or network, aggregate and show them"
 	@echo "make test    install, then run every test, lint, type check and architecture contract"
+	@echo "make test-servers   install servers (600 MB), then run the tests with real ones: PostgreSQL, SeaweedFS, moto, rclone, Dask"
 	@echo "make test-thoroughly   let every write fail and die at every moment, with all examples; 'make test' tries some (about 12 minutes)"
 	@echo "make simulate MINUTES=10   run the whole product in simulated worlds of fresh seeds, which are printed; see docs/explanation/simulation.md"
 	@echo "make mutants  take one promise out of the product after another, and see whether the simulated world finds it again"
@@ -60,6 +63,10 @@ $(VENV)/.installed-bench: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
 	@touch $@ $(VENV)/.installed-dev $(VENV)/.installed
 
+$(VENV)/.installed-servers: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,servers]'
+	@touch $@ $(VENV)/.installed-dev $(VENV)/.installed
+
 $(VENV)/.installed-docs: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	@touch $@ $(VENV)/.installed
@@ -78,7 +85,11 @@ test: $(VENV)/.installed-dev
 	$(MAKE) --no-print-directory -j 2 run-tests lint
 
 run-tests: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests $(WITHOUT)
+
+# A file's tests stay in one process: each process has servers of its own.
+test-servers: $(VENV)/.installed-servers
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/servers
 
 test-thoroughly: $(VENV)/.installed-dev
 	$(THOROUGH) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(THOROUGH_TESTS)
