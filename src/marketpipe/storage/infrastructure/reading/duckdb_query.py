@@ -33,6 +33,7 @@ from marketpipe.storage.infrastructure.reading.query_views import QueryViews, al
 from marketpipe.storage.infrastructure.reading.sandboxed_connections import SandboxedConnections
 from marketpipe.storage.infrastructure.reading.selected_bars import Sessions
 from marketpipe.storage.infrastructure.reading.session_hours import SessionColumns, SessionNames
+from marketpipe.storage.infrastructure.reading.source_files import FilesInPlace, SourceFiles
 from marketpipe.storage.infrastructure.reading.syntax_tree import Tree, parts_of, syntax_tree, without_explain
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
@@ -67,22 +68,25 @@ class DuckDBQuery:
         opened: OpenedCopies | None = None,
         scans: DayFileScans | None = None,
         identity: StoredIdentity | None = None,
+        source: SourceFiles | None = None,
     ) -> None:
         """``closing_auction`` returns that of days made of minutes, in minutes after the close; None for none.
 
         ``limits`` are settings of DuckDB, such as ``memory_limit``. ``opened`` keeps opened read copies, and ``scans``
         what was found in folders. ``identity`` finds the dataset of the store, and without it one is made.
+        ``source`` has the files where DuckDB can read them; without it they are read where they are.
         """
-        self._identity = identity or StoredIdentity(layout)
-        self._layout, self._opened, self._scans = layout, opened, DayFileScans() if scans is None else scans
+        self._identity, self._source = identity or StoredIdentity(layout), source or FilesInPlace(layout)
+        self._opened, self._scans = opened, DayFileScans() if scans is None else scans
         self._sessions, self._closing_auction = sessions, closing_auction
         self._session_columns, self._session_names = SessionColumns(), SessionNames(sessions)
         self._largest: int | None = None
         self._connections = SandboxedConnections(limits, lambda: allowed_folders(self._roots()))
 
     def close(self) -> None:
-        """Close the connection that is kept for the next query."""
+        """Close the connection that is kept for the next query, and what its files were laid out in."""
         self._connections.close()
+        self._source.close()
 
     def run(self, sql: str) -> pa.Table:
         """Return the answer.
@@ -115,7 +119,7 @@ class DuckDBQuery:
             found = plainly(sql, tree, views)
             return self._run(sql, tree, answer, views) if found is None else found
 
-        with advising(self._identity.read):
+        with self._source.naming(), advising(self._identity.read):
             try:
                 return read_consistently(views.fingerprints, read)
             except StorageError as error:
@@ -139,7 +143,7 @@ class DuckDBQuery:
     def _views(self, sql: str, needed: Mapping[str, NeededBars], *, copies: bool = True) -> QueryViews:
         calendar, kept = (self._sessions, self._closing_auction), (self._opened, self._scans)
         given = *calendar, self._identity, *kept
-        return QueryViews(self._layout, sql, needed, *given, self._session_columns, copies=copies)
+        return QueryViews(self._source, sql, needed, *given, self._session_columns, copies=copies)
 
     def _run(self, sql: str, tree: Tree, answer: Callable[[Connection, str], T], views: QueryViews) -> T:
         def checked(connection: Connection) -> T:
@@ -177,7 +181,8 @@ class DuckDBQuery:
         return QueryError(f"the query is not valid: {message}")
 
     def _roots(self) -> tuple[Path, ...]:
-        return self._layout.data, self._layout.aggregates, self._layout.official, self._layout.copies
+        at = self._source.layout
+        return at.data, at.aggregates, at.official, at.copies
 
 
 def _may_be_of_a_file(error: StorageError) -> bool:

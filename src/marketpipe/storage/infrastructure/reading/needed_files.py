@@ -90,10 +90,10 @@ def _fitting(root: Path, start: str, pattern: str, needed: NeededBars) -> list[s
         return []
     except OSError as error:
         raise unreadable(f"{root}/{start}", error) from error
-    return [start + name for name in names if fnmatchcase(name, pattern) and _has_dates(start + name, needed)]
+    return [start + name for name in names if fnmatchcase(name, pattern) and has_dates(start + name, needed)]
 
 
-def _has_dates(path: str, needed: NeededBars) -> bool:
+def has_dates(path: str, needed: NeededBars) -> bool:
     """Return whether a path, as far as it names a year and a month, has needed dates."""
     if (match := DATES.search(path)) is None:
         return True

@@ -51,7 +51,8 @@ from marketpipe.storage.infrastructure.reading.needed_files import (
 )
 from marketpipe.storage.infrastructure.reading.selected_bars import Sessions
 from marketpipe.storage.infrastructure.reading.session_hours import UNKNOWN, SessionColumns, session_table
-from marketpipe.storage.infrastructure.store_layout import MONTH_FOLDER, PARQUET, YEAR_FOLDER, StoreLayout
+from marketpipe.storage.infrastructure.reading.source_files import SourceFiles
+from marketpipe.storage.infrastructure.store_layout import MONTH_FOLDER, PARQUET, YEAR_FOLDER
 
 Connection = duckdb.DuckDBPyConnection
 Unmade = Mapping[str, Sequence[MonthPartition]]
@@ -90,7 +91,7 @@ class QueryViews:
 
     def __init__(
         self,
-        layout: StoreLayout,
+        source: SourceFiles,
         sql: str,
         needed: Mapping[str, NeededBars],
         sessions: Sessions,
@@ -109,7 +110,8 @@ class QueryViews:
         """
         self._identity, self._session_columns = identity, session_columns
         self._opened, self._scans = opened, scans
-        self._layout, self._sessions, self._closing_auction = layout, sessions, closing_auction
+        self._source, self._layout = source, source.layout
+        self._sessions, self._closing_auction = sessions, closing_auction
         self._timeframes = tuple(timeframe for timeframe in Timeframe if _is_needed(timeframe, sql))
         self._lists_views = LISTING.search(sql) is not None
         self._bars_of_timeframe = {each: _needed_of(each, sql, needed) for each in self._timeframes}
@@ -118,7 +120,7 @@ class QueryViews:
         self._found_dates: Sequence[TradingSession] | None = None
         self._may_read_copies, self._tables = copies, 0
         self._minutes: MinuteFiles | None = None
-        self._sources = MinuteSources(layout)
+        self._sources = MinuteSources(self._layout)
 
     def answered(self, answer: Callable[[MinuteFiles], pa.Table | None]) -> pa.Table | None:
         """Return the answer that ``answer`` makes of the files of minutes, without DuckDB; None if it makes none, or if
@@ -135,6 +137,7 @@ class QueryViews:
 
         So a query is run again if a file of aggregates appears meanwhile whose bars it has made of minutes.
         """
+        self._source.survey(self._union_of_needs(self._timeframes), self._timeframes)
         aggregated = [each for each in self._timeframes if each.is_aggregated]
         needed = self._union_of_needs(aggregated)
         months = list(needed_months(self._layout, needed)) if aggregated else []
@@ -229,6 +232,7 @@ class QueryViews:
         found = self._minutes
         if found is None:
             wanted = self._chosen if months is None else months
+            self._source.bring(wanted)
             return self._sources.of_all() if wanted is None else self._sources.of_months(sorted(wanted))
         chosen, bars = found.among(months).opened()
         root = quoted(literal(self._layout.copies.resolve()))
@@ -239,6 +243,7 @@ class QueryViews:
             source = f"{COPIED}_{self._tables}"
             connection.register(source, bars)
             parts.append(COPIED_BARS.format(columns=COLUMNS, source=source))
+        self._source.bring(chosen.others)
         return [*parts, *self._sources.of_months(chosen.others)]
 
     def _none_of(self, timeframe: Timeframe) -> str:
