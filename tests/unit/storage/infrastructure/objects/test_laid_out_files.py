@@ -145,12 +145,12 @@ def test_errors_name_the_place_of_the_store(store: InObjects) -> None:
     store.put()
     with closing(store.query()) as query, pytest.raises(StorageError) as raised:
         query.run("SELECT * FROM bars")
-    assert "/s3:/bucket/bars_data/symbol=AAPL" in str(raised.value)
+    assert "s3://bucket/bars_data/symbol=AAPL" in str(raised.value)
     assert str(store.temporary) not in str(raised.value)
 
 
 def test_an_empty_store_has_no_bars_of_its_place(store: InObjects) -> None:
-    with closing(store.query()) as query, pytest.raises(ConfigurationError, match="/s3:/bucket/bars_data") as raised:
+    with closing(store.query()) as query, pytest.raises(ConfigurationError, match="s3://bucket/bars_data") as raised:
         query.run("SELECT * FROM bars")
     assert str(store.temporary) not in str(raised.value)
 
