@@ -97,7 +97,7 @@ def test_any_day_of_a_year_is_kept(state: IngestionState, date: str) -> None:
 def test_days_that_a_year_does_not_have_are_a_damaged_state(tmp_path: Path) -> None:
     state = SQLiteState(tmp_path / "s.sqlite", "../data")
     state.official_years.record(NOW, [stored("2023-12-31")])
-    with state._file.transaction() as connection:
+    with state._database.transaction() as connection:
         connection.execute("UPDATE official_years SET answered = ?", (b"\xff" * 46,))
     with pytest.raises(StateError, match="no day 368"):
         state.official_years.years(AAPL, 2023, 2023)

@@ -204,9 +204,9 @@ ATTACKS: Final = (
         (
             Change("integration/infrastructure/base_api_client.py", "        self._check_clock(exchange, reply)\n", ""),
             Change(
-                "ingestion/infrastructure/sqlite_checkpoints.py",
-                "        with self._file.rows(SELECT_PREMATURE, str(latest)) as rows:\n",
-                '        with self._file.rows(SELECT_PREMATURE + " AND 0", str(latest)) as rows:\n',
+                "ingestion/infrastructure/sql/checkpoints.py",
+                "        with self._database.rows(SELECT_PREMATURE, str(latest)) as rows:\n",
+                '        with self._database.rows(SELECT_PREMATURE + " AND 0", str(latest)) as rows:\n',
             ),
         ),
         ("verdict",),

@@ -8,7 +8,7 @@ from tests.simulation.mutants.mutant import Mutant, change
 from tests.simulation.mutants.telling import told
 
 LEASES: Final = "ingestion/infrastructure/sqlite_leases.py"
-CHECKPOINTS: Final = "ingestion/infrastructure/sqlite_checkpoints.py"
+CHECKPOINTS: Final = "ingestion/infrastructure/sql/checkpoints.py"
 SCHEMA: Final = "ingestion/infrastructure/sqlite_schema.py"
 LOCKS: Final = "ingestion/infrastructure/locks.py"
 RECOVERY: Final = "ingestion/application/recovery.py"
@@ -55,8 +55,8 @@ OF_STATE: Final = (
         "a checkpoint is not as durable as its file",
         change(
             CHECKPOINTS,
-            "        with self._file.transaction(durable=True) as connection:  # as durable as",
-            "        with self._file.transaction() as connection:  # as durable as",
+            "        with self._database.transaction(durable=True) as connection:  # as durable as",
+            "        with self._database.transaction() as connection:  # as durable as",
         ),
         ("verdict",),
         told(

@@ -9,21 +9,23 @@ import ctypes
 import errno
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from weakref import WeakSet
 
 from marketpipe.ingestion.domain.store_status import StateCondition
 from marketpipe.ingestion.infrastructure.file_systems import refuse_network
 from marketpipe.ingestion.infrastructure.locks import HolderLock
+from marketpipe.ingestion.infrastructure.sql.database import Connection
 from marketpipe.ingestion.infrastructure.sqlite_schema import APPLICATION_ID, VERSION, prepare, transaction, version_of
 from marketpipe.shared_kernel.domain.errors import StateError, ValidationError
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.infrastructure.machine.disk import exists, is_file, make_folders
 from marketpipe.shared_kernel.infrastructure.machine.machine import HERE, Machine
 
+T = TypeVar("T")
 TIMEOUT_SECONDS: Final = 30.0
 """How long a writer waits for another process that is writing."""
 INSPECTION_TIMEOUT_SECONDS: Final = 5.0
@@ -67,7 +69,8 @@ class SQLiteFile:
         if not is_in_memory:
             refuse_network(path, machine.processes)
         self.path, self.holder, self._machine = path, HolderLock(path, machine), machine
-        self._lock, self._process = machine.threads.lock(), os.getpid()
+        self._lock, self._process = machine.threads.reentrant_lock(), os.getpid()
+        self._is_together = False
         with _translated(path), ExitStack() as undo:
             if not is_in_memory:
                 make_folders(machine.disk, path.parent)
@@ -89,10 +92,45 @@ class SQLiteFile:
 
         Raises ``StateError`` also if the file was archived meanwhile: what is written there is never read again.
         """
-        with self._used(), self._synced() if durable else nullcontext(), transaction(self._connection):
-            if self._is_another():
-                raise StateError("was moved away or replaced while it was in use; run again")
-            yield self._connection
+        with self._used():
+            if self._is_together:
+                yield self._connection
+                return
+            with self._synced() if durable else nullcontext(), transaction(self._connection):
+                self._refuse_another()
+                yield self._connection
+
+    def carry_out(self, write: Callable[[sqlite3.Connection], T]) -> T:
+        with self.transaction() as connection:
+            return write(connection)
+
+    def each(
+        self, connection: Connection, statement: str, values: Sequence[Sequence[Any]]
+    ) -> list[list[tuple[Any, ...]]]:
+        return [connection.execute(statement, some).fetchall() for some in values]
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Let all that this thread writes inside be one durable transaction; other threads wait for its end."""
+        with _translated(self.path):
+            self._refuse_fork()
+        with self._lock:
+            if self._is_together:
+                yield
+                return
+            # What is done inside has its own errors, which are not those of the file.
+            with _sqlite_translated(self.path), self._synced(), transaction(self._connection):
+                with _translated(self.path):
+                    self._refuse_another()
+                self._is_together = True
+                try:
+                    yield
+                finally:
+                    self._is_together = False
+
+    def _refuse_another(self) -> None:
+        if self._is_another():
+            raise StateError("was moved away or replaced while it was in use; run again")
 
     def version(self) -> tuple[int, int]:
         """Return what changes whenever this connection, or another one, writes; another connection has other values."""
@@ -112,13 +150,16 @@ class SQLiteFile:
     def _used(self) -> Iterator[None]:
         """Let one thread at a time use the connection. Raises ``StateError`` in a forked child, and for its errors."""
         with _translated(self.path):
-            if os.getpid() != self._process:
-                raise StateError(
-                    f"was opened by process {self._process}, from which this one was forked: a fork has no part in "
-                    "what its parent does. Make a new Pipeline in each process"
-                )
+            self._refuse_fork()
             with self._lock:
                 yield
+
+    def _refuse_fork(self) -> None:
+        if os.getpid() != self._process:
+            raise StateError(
+                f"was opened by process {self._process}, from which this one was forked: a fork has no part in "
+                "what its parent does. Make a new Pipeline in each process"
+            )
 
     @contextmanager
     def _synced(self) -> Iterator[None]:
@@ -263,6 +304,14 @@ def _translated(path: Path) -> Iterator[None]:
     except StateError as error:
         raise StateError(f"the state file {path} {error}") from error
     except (sqlite3.Error, OSError, ValidationError, UnicodeDecodeError) as error:
+        raise StateError(f"the state file {path} {explained(error)}") from error
+
+
+@contextmanager
+def _sqlite_translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
         raise StateError(f"the state file {path} {explained(error)}") from error
 
 

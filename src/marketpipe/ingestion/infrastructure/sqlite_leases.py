@@ -8,7 +8,7 @@ from typing import Final
 
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint, LeasedDays
 from marketpipe.ingestion.infrastructure.locks import process_of
-from marketpipe.ingestion.infrastructure.sqlite_checkpoints import SELECT_CHANGED_DAYS, parsed_checkpoints
+from marketpipe.ingestion.infrastructure.sql.checkpoints import SELECT_CHANGED_DAYS, parsed_checkpoints
 from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteFile
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay, dates_by_symbol
 from marketpipe.shared_kernel.domain.timestamp import Timestamp

@@ -32,7 +32,7 @@ def test_the_files_of_the_state_have_the_permissions_that_the_umask_allows(
     path = tmp_path / "state" / "marketpipe.sqlite"
     with umask(mask), ExclusiveFileLock(tmp_path / "state" / "lock", waits=False).acquired():
         state = SQLiteState(path, "../data")
-        state._file.holder_name()
+        state._database.holder_name()
         modes = {found.name: stat.S_IMODE(found.stat().st_mode) for found in path.parent.iterdir()}
         state.close()
 

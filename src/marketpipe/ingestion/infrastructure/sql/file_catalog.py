@@ -7,11 +7,11 @@ and ``symbol=BRK.B/`` are apart, and to list the folders in a folder of millions
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from attrs import evolve
 
-from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteFile
+from marketpipe.ingestion.infrastructure.sql.database import Connection, Database, Row
 from marketpipe.shared_kernel.domain.errors import StateError
 from marketpipe.shared_kernel.domain.object_catalog import INLINE, CatalogChange, PlacedFile
 
@@ -28,7 +28,9 @@ WITH RECURSIVE found (folder) AS (
     UNION ALL
     SELECT (
         SELECT min(p.folder) FROM placed_files p WHERE p.store_id = ?1 AND p.folder < ?3
-        AND p.folder >= substr(f.folder, 1, ?4 + instr(substr(f.folder, ?4 + 1), '/') - 1) || '0'
+        AND p.folder >= substr(
+            f.folder, 1, CAST(?4 + instr(substr(f.folder, CAST(?4 + 1 AS INTEGER)), '/') - 1 AS INTEGER)
+        ) || '0'
     ) FROM found f WHERE f.folder IS NOT NULL
 )
 SELECT folder FROM found WHERE folder IS NOT NULL
@@ -43,73 +45,77 @@ REMOVE: Final = "DELETE FROM placed_files WHERE store_id = ? AND folder = ? AND 
 AFTER_A_SLASH, LAST_CHARACTER = "0", "\U0010ffff"
 
 
-class SQLiteFileCatalog:
+class SqlFileCatalog:
     """``FileCatalog`` of one store."""
 
-    def __init__(self, file: SQLiteFile) -> None:
-        self._file = file
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def find(self, path: str) -> PlacedFile | None:
-        with self._file.rows(FIND, *_split(path)) as rows:
+        with self._database.rows(FIND, *_split(path)) as rows:
             return next(map(_file_of, rows), None)
 
     def listed(self, folder: str) -> Sequence[PlacedFile]:
-        with self._file.rows(LISTED, _begin(folder)) as rows:
+        with self._database.rows(LISTED, _begin(folder)) as rows:
             return [*map(_file_of, rows)]
 
     def folders(self, folder: str) -> Sequence[str]:
         begin, end = _range(folder)
-        with self._file.rows(FOLDERS, begin, end, len(begin)) as rows:
+        with self._database.rows(FOLDERS, begin, end, len(begin)) as rows:
             return sorted(found[len(begin) :].partition("/")[0] for (found,) in rows)
 
     def below(self, folder: str) -> Sequence[PlacedFile]:
-        with self._file.rows(BELOW, *_range(folder)) as rows:
+        with self._database.rows(BELOW, *_range(folder)) as rows:
             return sorted(map(_file_of, rows), key=lambda file: file.path)
 
     def has_any(self, folder: str) -> bool:
-        with self._file.rows(ANY, *_range(folder)) as rows:
+        with self._database.rows(ANY, *_range(folder)) as rows:
             return bool(rows)
 
     def change(self, change: CatalogChange) -> None:
         if change.is_empty:
             return
-        with self._file.transaction(durable=True) as connection:
-            found = {path: self._existing(connection, path) for path in change.second_names}
+        with self._database.transaction(durable=True) as connection:
+            found = self._existing(connection, [*change.second_names])
             self._place(connection, (found[path].at(name) for path, name in change.second_names.items()))
-            connection.executemany(REMOVE, [(self._file.store_id, *_split(path)) for path in change.removed])
+            connection.executemany(REMOVE, [(self._database.store_id, *_split(path)) for path in change.removed])
             self._place(connection, change.placed)
             for appended in change.appended:
                 file = self._found(connection, appended.path)
                 if file is not None and file.content is None:
                     raise StateError(f"cannot append lines to {appended.path}: it is in an object")
                 self._place(connection, [appended.appended_to(None if file is None else file.content)])
-            timed = [(self._existing(connection, path), modified_ns) for path, modified_ns in change.times.items()]
-            self._place(connection, (evolve(file, modified_ns=modified_ns) for file, modified_ns in timed))
+            timed = self._existing(connection, [*change.times])
+            self._place(connection, (evolve(timed[path], modified_ns=when) for path, when in change.times.items()))
 
     def objects(self) -> Mapping[str, int]:
-        with self._file.rows(OBJECTS) as rows:
+        with self._database.rows(OBJECTS) as rows:
             return {name: int(count) for name, count in rows}
 
-    def _place(self, connection: Any, files: Iterable[PlacedFile]) -> None:
+    def _place(self, connection: Connection, files: Iterable[PlacedFile]) -> None:
+        last = {file.path: file for file in files}
         connection.executemany(
             PLACE,
             [
-                (self._file.store_id, *_split(f.path), f.object, f.offset, f.size, f.modified_ns, f.content)
-                for f in files
+                (self._database.store_id, *_split(f.path), f.object, f.offset, f.size, f.modified_ns, f.content)
+                for f in last.values()
             ],
         )
 
-    def _found(self, connection: Any, path: str) -> PlacedFile | None:
-        row = connection.execute(FIND, (self._file.store_id, *_split(path))).fetchone()
+    def _found(self, connection: Connection, path: str) -> PlacedFile | None:
+        row = connection.execute(FIND, (self._database.store_id, *_split(path))).fetchone()
         return None if row is None else _file_of(row)
 
-    def _existing(self, connection: Any, path: str) -> PlacedFile:
-        if (file := self._found(connection, path)) is None:
-            raise StateError(f"has no file {path}, which was to get another name or time")
-        return file
+    def _existing(self, connection: Connection, paths: Sequence[str]) -> Mapping[str, PlacedFile]:
+        keys = [(self._database.store_id, *_split(path)) for path in paths]
+        found = zip(paths, self._database.each(connection, FIND, keys), strict=True)
+        files = {path: _file_of(row) for path, rows in found for row in rows}
+        if absent := [path for path in paths if path not in files]:
+            raise StateError(f"has no file {absent[0]}, which was to get another name or time")
+        return files
 
 
-def _file_of(row: tuple[str, str, str, int, int, int, bytes | None]) -> PlacedFile:
+def _file_of(row: Row) -> PlacedFile:
     folder, name, key, start, size, modified_ns, content = row
     return PlacedFile(folder + name, key, start, size, modified_ns, bytes(content or b"") if key == INLINE else None)
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
 from marketpipe.ingestion.domain.ingestion_checkpoint import Answer, IngestionCheckpoint, next_checkpoint
-from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteFile
+from marketpipe.ingestion.infrastructure.sql.database import Connection, Database
 from marketpipe.shared_kernel.domain.errors import ValidationError
 from marketpipe.shared_kernel.domain.ohlcv_bar import DayFigures
 from marketpipe.shared_kernel.domain.store_inventory import NO_MARK, RecordedVersion, VersionMark
@@ -46,25 +45,28 @@ SELECT_PREMATURE: Final = (
     f"SELECT symbol, trading_date, checked_at FROM checkpoints WHERE store_id = ? AND outcome IN ({SETTLED}) "
     "AND (checked_at > ? OR checked_at < trading_date || 'T21')"
 )
-COUNT_CHANGE: Final = "UPDATE stores SET changes = changes + 1 WHERE store_id = ? RETURNING changes"
+COUNT_CHANGE: Final = "UPDATE stores SET changes = changes + 1 WHERE store_id = ?"
 PUT_CHECKPOINT: Final = (
-    "INSERT OR REPLACE INTO checkpoints "
+    "INSERT INTO checkpoints "
     "(store_id, symbol, trading_date, outcome, hours, answers, rejected, error, days, job_id, checked_at, change) "
-    "VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"
+    "VALUES (?,?,?,?,?,?,?,?,?,?,?,(SELECT changes FROM stores WHERE store_id = ?)) "
+    "ON CONFLICT (store_id, symbol, trading_date) DO UPDATE SET outcome = excluded.outcome, hours = excluded.hours, "
+    "answers = excluded.answers, rejected = excluded.rejected, error = excluded.error, days = excluded.days, "
+    "job_id = excluded.job_id, checked_at = excluded.checked_at, change = excluded.change"
 )
 # Storage decides since when a version is known: the same bytes have a new moment if others were in between.
 PUT_PARTITION: Final = """
 INSERT INTO partitions
     (store_id, symbol, trading_date, rows, first, last, bytes, sha256, known_since, minutes, mark, figures)
 VALUES (?,?,?,?,?,?,?,?,?,?,?,?)
-ON CONFLICT DO UPDATE SET
+ON CONFLICT (store_id, symbol, trading_date) DO UPDATE SET
     rows = excluded.rows, first = excluded.first, last = excluded.last, bytes = excluded.bytes,
     sha256 = excluded.sha256, mark = excluded.mark,
-    known_since = iif(
-        sha256 = excluded.sha256, coalesce(excluded.known_since, known_since), excluded.known_since
+    known_since = coalesce(
+        excluded.known_since, CASE WHEN partitions.sha256 = excluded.sha256 THEN partitions.known_since END
     ),
-    minutes = iif(sha256 = excluded.sha256, coalesce(excluded.minutes, minutes), excluded.minutes),
-    figures = iif(sha256 = excluded.sha256, coalesce(excluded.figures, figures), excluded.figures)
+    minutes = coalesce(excluded.minutes, CASE WHEN partitions.sha256 = excluded.sha256 THEN partitions.minutes END),
+    figures = coalesce(excluded.figures, CASE WHEN partitions.sha256 = excluded.sha256 THEN partitions.figures END)
 """
 ADD_FIGURES: Final = (
     "UPDATE partitions SET figures = ? "
@@ -107,18 +109,18 @@ FROM known WHERE symbol IS NOT NULL
 """
 
 
-class SQLiteCheckpoints:
+class SqlCheckpoints:
     """``Checkpoints`` of one store."""
 
-    def __init__(self, file: SQLiteFile) -> None:
-        self._file = file
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def record(self, job_id: int, checked_at: Timestamp, answers: Sequence[Answer]) -> None:
         failed = sum(result.outcome is Outcome.FAILED for result, _, _ in answers)
-        with self._file.transaction(durable=True) as connection:  # as durable as the files that they are of
-            ((change,),) = connection.execute(COUNT_CHANGE, (self._file.store_id,)).fetchall()
+        with self._database.transaction(durable=True) as connection:  # as durable as the files that they are of
+            connection.execute(COUNT_CHANGE, (self._database.store_id,))
             for some in _turns(answers):
-                self._record(connection, some, (job_id, str(checked_at), change))
+                self._record(connection, some, (job_id, str(checked_at)))
             # So a killed job has recorded its progress; closing a job counts again, exactly.
             connection.execute(
                 "UPDATE jobs SET done = done + ?, failed = failed + ? WHERE job_id = ?",
@@ -126,8 +128,8 @@ class SQLiteCheckpoints:
             )
 
     def mark_suspect(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
-        with self._file.transaction() as connection:
-            failed, store_id = str(Outcome.FAILED), self._file.store_id
+        with self._database.transaction() as connection:
+            failed, store_id = str(Outcome.FAILED), self._database.store_id
             connection.executemany(
                 f"UPDATE checkpoints SET outcome = ?, error = ? WHERE store_id = ? AND symbol = ? AND trading_date = ? "
                 f"AND outcome IN ({SETTLED})",
@@ -136,21 +138,21 @@ class SQLiteCheckpoints:
 
     def add_figures(self, days: Iterable[StoredSymbolDay]) -> None:
         values = [
-            (day.figures.packed, self._file.store_id, *_names(day.symbol_day), day.sha256)
+            (day.figures.packed, self._database.store_id, *_names(day.symbol_day), day.sha256)
             for day in days
             if day.figures
         ]
-        with self._file.transaction() as connection:
+        with self._database.transaction() as connection:
             connection.executemany(ADD_FIGURES, values)
 
     def forget(self, symbol: Symbol) -> None:
-        with self._file.transaction(durable=True) as connection:
-            connection.execute(COUNT_CHANGE, (self._file.store_id,)).fetchall()
+        with self._database.transaction(durable=True) as connection:
+            connection.execute(COUNT_CHANGE, (self._database.store_id,))
             for delete in DELETE_SYMBOL:
-                connection.execute(delete, (self._file.store_id, str(symbol)))
+                connection.execute(delete, (self._database.store_id, str(symbol)))
 
     def premature(self, latest: Timestamp) -> Mapping[SymbolDay, Timestamp]:
-        with self._file.rows(SELECT_PREMATURE, str(latest)) as rows:
+        with self._database.rows(SELECT_PREMATURE, str(latest)) as rows:
             return {
                 SymbolDay(Symbol(name), TradingDate.parse(date)): Timestamp.parse(moment) for name, date, moment in rows
             }
@@ -158,19 +160,19 @@ class SQLiteCheckpoints:
     def between(
         self, symbol: Symbol, first: TradingDate, last: TradingDate
     ) -> Mapping[TradingDate, IngestionCheckpoint]:
-        with self._file.rows(SELECT_DAYS, str(symbol), str(first), str(last)) as rows:
+        with self._database.rows(SELECT_DAYS, str(symbol), str(first), str(last)) as rows:
             return parsed_checkpoints(rows)
 
     def settled_dates(
         self, symbol: Symbol, first: TradingDate, last: TradingDate, hours: SessionHours
     ) -> frozenset[dt.date]:
-        with self._file.rows(SELECT_SETTLED_DATES, str(symbol), str(first), str(last), hours.value) as rows:
+        with self._database.rows(SELECT_SETTLED_DATES, str(symbol), str(first), str(last), hours.value) as rows:
             return frozenset(dt.date.fromisoformat(text) for (text,) in rows)
 
     def settled_hours_and_marks(
         self, symbol: Symbol, first: TradingDate, last: TradingDate
     ) -> tuple[Mapping[TradingDate, SessionHours], Mapping[dt.date, VersionMark]]:
-        with self._file.rows(SELECT_HOURS_AND_MARKS, str(symbol), str(first), str(last)) as rows:
+        with self._database.rows(SELECT_HOURS_AND_MARKS, str(symbol), str(first), str(last)) as rows:
             return _hours_and_marks(rows)
 
     def stored_spans(self) -> Mapping[Symbol, DateSpan]:
@@ -180,48 +182,56 @@ class SQLiteCheckpoints:
         return self._spans(SELECT_REQUESTED_SPANS)
 
     def failed_for(self, reason: str) -> frozenset[Symbol]:
-        with self._file.rows(SELECT_FAILED_FOR, str(Outcome.FAILED), reason) as rows:
+        with self._database.rows(SELECT_FAILED_FOR, str(Outcome.FAILED), reason) as rows:
             return frozenset(Symbol(symbol) for (symbol,) in rows)
 
     def latest_settled(self) -> Mapping[Symbol, TradingDate]:
-        with self._file.rows(SELECT_LATEST_SETTLED) as rows:
+        with self._database.rows(SELECT_LATEST_SETTLED) as rows:
             return {Symbol(symbol): TradingDate.parse(date) for symbol, date in rows if date is not None}
 
     def _spans(self, sql: str) -> Mapping[Symbol, DateSpan]:
-        with self._file.rows(sql) as rows:
+        with self._database.rows(sql) as rows:
             return {Symbol(name): (TradingDate.parse(first), TradingDate.parse(last)) for name, first, last in rows}
 
-    def _record(
-        self, connection: sqlite3.Connection, answers: Mapping[SymbolDay, Answer], occasion: tuple[int, str, int]
-    ) -> None:
-        """``occasion``: the job, the moment and the number of the write."""
+    def _record(self, connection: Connection, answers: Mapping[SymbolDay, Answer], occasion: tuple[int, str]) -> None:
+        """``occasion``: the job and the moment."""
         known = self._known(connection, answers)
-        outcomes = (self._outcome(connection, each, known, occasion[1]) for each in answers.values())
+        dates = self._dates_of_answers(connection, answers, known)
+        outcomes = (self._outcome(each, known, dates, occasion[1]) for each in answers.values())
         versions = (self._version(each) for each in answers.values())
-        connection.executemany(PUT_CHECKPOINT, [(*row, *occasion) for row in outcomes if row])
+        store_id = self._database.store_id
+        connection.executemany(PUT_CHECKPOINT, [(*row, *occasion, store_id) for row in outcomes if row])
         connection.executemany(PUT_PARTITION, [row for row in versions if row])
         connection.executemany(DELETE_PARTITION, [self._key_of(each) for each in answers.values() if _is_empty(each)])
 
-    def _known(self, connection: sqlite3.Connection, days: Iterable[SymbolDay]) -> dict[SymbolDay, IngestionCheckpoint]:
+    def _known(self, connection: Connection, days: Iterable[SymbolDay]) -> dict[SymbolDay, IngestionCheckpoint]:
         """Query by symbol: one query for each, and not one for each day."""
+        wanted, store_id = dates_by_symbol(days), self._database.store_id
+        spans = [(store_id, str(symbol), str(min(dates)), str(max(dates))) for symbol, dates in wanted.items()]
         found: dict[SymbolDay, IngestionCheckpoint] = {}
-        for symbol, dates in dates_by_symbol(days).items():
-            span = self._file.store_id, str(symbol), str(min(dates)), str(max(dates))
-            records = parsed_checkpoints(connection.execute(SELECT_DAYS, span))
-            found |= {SymbolDay(symbol, date): record for date, record in records.items()}
+        for symbol, rows in zip(wanted, self._database.each(connection, SELECT_DAYS, spans), strict=True):
+            found |= {SymbolDay(symbol, date): record for date, record in parsed_checkpoints(rows).items()}
         return found
+
+    def _dates_of_answers(
+        self, connection: Connection, answers: Mapping[SymbolDay, Answer], known: Mapping[SymbolDay, object]
+    ) -> Mapping[SymbolDay, str]:
+        """Return on which date each of the answers that are on record came."""
+        days = [day for day in answers if day in known]
+        keys = [(self._database.store_id, *_names(day)) for day in days]
+        found = self._database.each(connection, SELECT_DATE_OF_ANSWER, keys)
+        return {day: date for day, rows in zip(days, found, strict=True) for (date,) in rows}
 
     def _outcome(
         self,
-        connection: sqlite3.Connection,
         answer: Answer,
         known: Mapping[SymbolDay, IngestionCheckpoint],
+        dates: Mapping[SymbolDay, str],
         checked_at: str,
     ) -> tuple[Any, ...] | None:
         """Return the values of ``PUT_CHECKPOINT`` up to those of the occasion; None if the known record stays."""
         key, record = self._key_of(answer), known.get(answer[0].symbol_day)
-        before = connection.execute(SELECT_DATE_OF_ANSWER, key).fetchone() if record else None
-        another_date = before is None or before[0] != checked_at[: len("2024-01-02")]
+        another_date = dates.get(answer[0].symbol_day) != checked_at[: len("2024-01-02")]
         found = next_checkpoint(record, answer, another_date)
         if found is None:
             return None
@@ -240,7 +250,7 @@ class SQLiteCheckpoints:
 
     def _key_of(self, answer: Answer) -> tuple[int, str, str]:
         day = answer[0].symbol_day
-        return self._file.store_id, str(day.symbol), str(day.trading_date)
+        return self._database.store_id, str(day.symbol), str(day.trading_date)
 
 
 def _turns(answers: Iterable[Answer]) -> Iterator[dict[SymbolDay, Answer]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from marketpipe.ingestion.infrastructure.sqlite_file_catalog import FOLDERS
+from marketpipe.ingestion.infrastructure.sql.file_catalog import FOLDERS
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.shared_kernel.domain.object_catalog import CatalogChange, PlacedFile
 
@@ -15,7 +15,7 @@ def test_a_folder_is_listed_by_searches_in_the_key_however_many_files_are_below_
         CatalogChange(placed=[PlacedFile(f"data/symbol={n}/a/b", "o", 0, 1, 1) for n in range(9)])
     )
 
-    plan = [row[-1] for row in state._file.query(f"EXPLAIN QUERY PLAN {FOLDERS}", (1, "data/", "data0", 5))]
+    plan = [row[-1] for row in state._database.query(f"EXPLAIN QUERY PLAN {FOLDERS}", (1, "data/", "data0", 5))]
 
     assert len([step for step in plan if "USING PRIMARY KEY" in step]) == 2, plan
     assert not [step for step in plan if "SCAN" in step and "placed_files" in step], plan
