@@ -38,6 +38,7 @@ MEANINGS_OF_VARIABLES: Final = {
     "ALPACA_SECRET": "its secret",
     "APCA_API_KEY_ID": "the same key, by the name that Alpaca's own programs use",
     "APCA_API_SECRET_KEY": "its secret",
+    "MARKETPIPE_INSECURE_SCHEDULER": "the address of a Dask scheduler that is not encrypted, if that is meant",
     "MARKETPIPE_ROOT": "where `get` and `load_ohlcv` find the store, if no `root` is given",
     "MARKETPIPE_PROVIDER": "the provider of `get`",
     "MARKETPIPE_FEED": "Alpaca's feed, for `get`",

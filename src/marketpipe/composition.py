@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from marketpipe.config import PROCESSES, PipelineConfig
+from marketpipe.config import THREADS, PipelineConfig
 from marketpipe.ingestion.domain.ingestion_plan import SessionFinality
 from marketpipe.integration.domain.data_feed import USUAL_DELAY, ProviderCapabilities
 from marketpipe.integration.domain.table_import import is_imported
@@ -27,7 +27,7 @@ from marketpipe.place_parts import (
     state,
     store_lock,
 )
-from marketpipe.provider_registry import capabilities_without_keys, closing_auction_of, needed_credentials, new_provider
+from marketpipe.provider_registry import capabilities_without_keys, closing_auction_of, new_provider
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.trading_date import SessionKind, TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus, Handler
@@ -104,7 +104,7 @@ def coordinator(
     """
     from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
 
-    pool = worker_pool(parts) if parts.pipeline_config.executor == PROCESSES else None
+    pool = worker_pool(parts) if parts.pipeline_config.executor != THREADS else None
     parts.check_keys()  # before the state is made
     provided = capabilities(parts)
     recorded = state(parts)
@@ -132,10 +132,9 @@ def coordinator(
 @once
 def worker_pool(parts: Parts) -> WorkerProcesses:
     if parts.market_data_provider is not None or parts.new_worker_pool is None:
-        raise ConfigurationError("executor: processes makes providers from the configuration; use threads")
-    config = parts.pipeline_config
-    keys = needed_credentials(parts.credentials, config.root) if config.provider == "alpaca" else None
-    pool = parts.new_worker_pool(config, keys, parts.bus)
+        kind = parts.pipeline_config.executor
+        raise ConfigurationError(f"executor: {kind} makes providers from the configuration; use threads")
+    pool = parts.new_worker_pool(parts)
     state(parts)  # before the pool is registered: workers end first, then the leases are released that they work under
     return parts.closing(pool)
 
@@ -199,7 +198,7 @@ def new_runner(parts: Parts, workers: WorkerProcesses | None = None) -> BatchRun
     from marketpipe.ingestion.application.batch_runner import BatchRunner
 
     threads = parts.machine.threads
-    new_executor = parts.new_executor or partial(threads.executor, parts.pipeline_config.workers, "marketpipe")
+    new_executor = parts.executor_factory(parts.pipeline_config.workers, "marketpipe")
     return BatchRunner(parts.clock, new_executor, workers, threads.as_completed)
 
 
@@ -353,7 +352,7 @@ def stored_identity(parts: Parts) -> StoredIdentity:
 def new_stored_files(parts: Parts) -> ParquetStoredFiles:
     from marketpipe.storage.infrastructure.inventory.stored_files import ParquetStoredFiles
 
-    new_executor = parts.new_executor or partial(parts.machine.threads.executor, READING_THREADS, "marketpipe-read")
+    new_executor = parts.executor_factory(READING_THREADS, "marketpipe-read")
     return ParquetStoredFiles(layout(parts), new_executor, figure_calculator(parts))
 
 

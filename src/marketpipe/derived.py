@@ -64,7 +64,7 @@ def new_refresher(parts: Parts, *, files_just_scanned: bool = False) -> Aggregat
     )
     # one thread more than there are processors, as one waits for the disk now and then; each holds a symbol's year
     threads = min(parts.machine.processors, MOST_AGGREGATING_THREADS) + 1
-    new_executor = parts.new_executor or partial(parts.machine.threads.executor, threads, "marketpipe-aggregate")
+    new_executor = parts.executor_factory(threads, "marketpipe-aggregate")
     return AggregateRefresher(aggregates, parts.bus, new_executor, lambda: parts.is_stopped)
 
 

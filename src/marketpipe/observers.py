@@ -22,6 +22,7 @@ from marketpipe.shared_kernel.domain.symbol import SymbolDay, range_as_text, ran
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events import (
     AggregatesPrepared,
+    AttemptLost,
     BarsExhausted,
     BarsStored,
     BarsValidated,
@@ -111,6 +112,8 @@ def log_event(event: Event) -> None:
             logger.info(
                 "attempt %d failed (%s); next attempt in %.1f s", event.attempt, event.reason, event.wait_seconds
             )
+        case AttemptLost():
+            logger.warning("%s: a worker was lost after %d requests", event.request, event.requests)
         case RateLimitWaited():
             logger.info("waiting %.1f s for the rate limit of %s", event.seconds, event.provider)
         case MetricsServed():

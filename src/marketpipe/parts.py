@@ -6,12 +6,12 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager, suppress
-from functools import update_wrapper
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
+from functools import partial, update_wrapper
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
-from attrs import define, field
+from attrs import define, evolve, field
 
-from marketpipe.config import POSTGRESQL, S3, Credentials, PipelineConfig, StoreConfig, scheme_of, url_of
+from marketpipe.config import DASK, POSTGRESQL, S3, Credentials, PipelineConfig, StoreConfig, scheme_of, url_of
 from marketpipe.integration.application.ports import MarketDataProvider
 from marketpipe.observers import Isolation
 from marketpipe.provider_registry import check_keys, check_provider, with_capabilities
@@ -52,7 +52,10 @@ class WorkerProcesses(Closable, Protocol):
     def go(self) -> None: ...
 
 
-NewWorkerPool = Callable[[PipelineConfig, Credentials | None, EventBus], WorkerProcesses]
+NewWorkerPool = Callable[["Parts"], WorkerProcesses]
+NewExecutor = Callable[[], Executor]
+CLUSTER: Final = "distributed"
+"""The package of Dask's cluster. It is known by its name, and imported only if it is used."""
 
 
 def check_platform(name: str) -> None:
@@ -109,9 +112,11 @@ class Parts:
     config: StoreConfig
     credentials: Credentials | None = field(default=None, repr=False)
     clock: Clock = field(default=None, converter=_or_system_clock)
-    new_executor: Callable[[], Executor] | None = None
+    new_executor: NewExecutor | None = None
     market_data_provider: MarketDataProvider | None = field(default=None, converter=with_capabilities)
     new_worker_pool: NewWorkerPool | None = None
+    new_cluster: NewExecutor | None = None
+    """Makes the executor of a cluster of worker processes, if one was handed in; ``new_executor`` has the others."""
     isolation: Isolation = field(init=False, factory=Isolation, repr=False)
     bus: EventBus = field(kw_only=True)
     machine: Machine = field(default=HERE, kw_only=True, repr=False)
@@ -155,6 +160,11 @@ class Parts:
         """Raise ``ConfigurationError`` if the configured provider has no keys, before it is made."""
         if self.market_data_provider is None:
             check_keys(self.pipeline_config, self.credentials)
+
+    def executor_factory(self, workers: int, name: str) -> NewExecutor:
+        """Return what makes the executor that was handed in, or else one of so many threads."""
+        given = self.new_executor
+        return partial(self.machine.threads.executor, workers, name) if given is None else partial(_in_process, given)
 
     def get(self, key: tuple[object, ...], make: Callable[[], T]) -> T:
         """Return what was made under this key, or make it now."""
@@ -225,6 +235,28 @@ class Parts:
 
     def _on_close(self, close: Callable[[], None]) -> None:
         self._to_close.callback(_call_in, os.getpid(), close)
+
+
+def is_of_a_cluster(new_executor: NewExecutor | None) -> bool:
+    """Return whether this is ``get_executor`` of a Dask client, with arguments or without."""
+    client = getattr(getattr(new_executor, "func", new_executor), "__self__", None)
+    return type(client).__module__.partition(".")[0] == CLUSTER
+
+
+def with_cluster(config: StoreConfig, new_executor: NewExecutor | None) -> StoreConfig:
+    """Return the configuration, with executor: dask if ``new_executor`` is of a Dask client."""
+    if isinstance(config, PipelineConfig) and config.executor != DASK and is_of_a_cluster(new_executor):
+        return evolve(config, executor=DASK)
+    return config
+
+
+def _in_process(new_executor: NewExecutor) -> Executor:
+    made = new_executor()
+    if type(made).__module__.partition(".")[0] == CLUSTER:
+        raise ConfigurationError(
+            "new_executor: it made an executor of Dask. Pass client.get_executor itself, or configure executor: dask"
+        )
+    return made
 
 
 def _call_in(process: int, close: Callable[[], None]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from marketpipe.completeness import WARN, Complete
-from marketpipe.config import LATEST, Credentials, PipelineConfig, StoreConfig, load_config
+from marketpipe.config import DASK, LATEST, Credentials, StoreConfig, load_config
 from marketpipe.config.arguments import with_known_arguments
 from marketpipe.imported_stores import refuse_other_import, refuse_requests
 from marketpipe.importing import ImportingStore
@@ -28,7 +28,7 @@ from marketpipe.integration.domain.data_feed import ProviderCapabilities
 from marketpipe.integration.domain.table_import import is_imported
 from marketpipe.metrics import Registry
 from marketpipe.metrics_server import metrics_served
-from marketpipe.parts import WorkerProcesses
+from marketpipe.parts import Parts, WorkerProcesses
 from marketpipe.provider_registry import refuse_imported, settings_of, with_known_provider
 from marketpipe.reading import checked_form
 from marketpipe.reports import AuditReport, IngestionReport, PlanReport
@@ -38,7 +38,6 @@ from marketpipe.shared_kernel.domain.store_inventory import DayComparison
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay, SymbolDayOutcome
 from marketpipe.shared_kernel.domain.timeframe import DaySource, Timeframe
 from marketpipe.shared_kernel.domain.trading_date import AnyDate, SessionKind, TradingDate
-from marketpipe.shared_kernel.event_bus import EventBus
 
 from . import completeness, composition, coverage_parts, derived, monitoring, place_parts, side_rings
 
@@ -48,10 +47,14 @@ if TYPE_CHECKING:
 UNADJUSTED = "raw"
 
 
-def _new_worker_pool(config: PipelineConfig, credentials: Credentials | None, bus: EventBus) -> WorkerProcesses:
-    from marketpipe.worker_pool import WorkerPool
+def _new_worker_pool(parts: Parts) -> WorkerProcesses:
+    if parts.pipeline_config.executor == DASK:
+        from marketpipe.dask_pool import new_dask_pool
 
-    return WorkerPool(config, credentials, bus)
+        return new_dask_pool(parts)
+    from marketpipe.worker_pool import new_process_pool
+
+    return new_process_pool(parts)
 
 
 class Pipeline(ImportingStore):
@@ -59,8 +62,8 @@ class Pipeline(ImportingStore):
 
     It holds no global state: several pipelines may run in one process. ``registry`` takes the metrics (None:
     prometheus_client's default registry); ``new_executor`` makes the executor that batches run on (None: a
-    ThreadPoolExecutor of ``workers`` threads); ``market_data_provider`` replaces the configured one, and ``clock`` the
-    machine's.
+    ThreadPoolExecutor of ``workers`` threads), and ``get_executor`` of a Dask client makes that client's cluster carry
+    them out; ``market_data_provider`` replaces the configured one, and ``clock`` the machine's.
     """
 
     _new_worker_pool = staticmethod(_new_worker_pool)

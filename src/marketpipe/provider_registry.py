@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from attrs import frozen
 
 from marketpipe.config import (
-    PROCESSES,
+    THREADS,
     Credentials,
     PipelineConfig,
     StoreConfig,
@@ -224,7 +224,7 @@ def _new_alpaca(
     )
     http = HttpExchange(alpaca.base_url, alpaca_auth(keys.key, keys.secret))
     # worker processes do without: each would have the machine code's 100 MB, and none waits for another's lock
-    fast = None if config.executor == PROCESSES else FastPages()
+    fast = FastPages() if config.executor == THREADS else None
     if fast is not None:
         logger.info(FAST if is_fast_installed() else NOT_FAST)
     return AlpacaClient(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from attrs import evolve
 
-from marketpipe.config import Credentials, PipelineConfig, StoreConfig, is_on_disk
+from marketpipe.config import DASK, Credentials, PipelineConfig, StoreConfig, is_on_disk
 from marketpipe.config.classes import FORMER
 from marketpipe.imported_stores import imported_spans, recorded_spans, refuse_other_import
 from marketpipe.ingestion.application.ingestion_planner import present_summaries, with_official_days
@@ -21,7 +21,7 @@ from marketpipe.measuring import labels_of
 from marketpipe.metrics import MetricsObserver, Registry, RunTotals, metrics_in
 from marketpipe.monitoring import StoreMonitor
 from marketpipe.observers import IngestionCounter, ReviewCollector, log_event
-from marketpipe.parts import NewWorkerPool, Parts, check_platform
+from marketpipe.parts import NewWorkerPool, Parts, check_platform, with_cluster
 from marketpipe.reports import CoverageReport, StatusReport, ValidationReport
 from marketpipe.run_recording import RunRecorder
 from marketpipe.runs import Runs
@@ -100,12 +100,14 @@ class Store:
         Raises ``ConfigurationError`` for a provider or a validation rule that does not exist, and on Windows.
         """
         check_platform(sys.platform)
-        self._config = config = _where_it_is(config)
+        self._config = config = with_cluster(_where_it_is(config), new_executor)
+        is_clustered = isinstance(config, PipelineConfig) and config.executor == DASK
         parts = Parts(
             config,
             credentials,
             clock,
-            new_executor=new_executor,
+            new_executor=None if is_clustered else new_executor,
+            new_cluster=new_executor if is_clustered else None,
             market_data_provider=market_data_provider,
             new_worker_pool=self._new_worker_pool,
             machine=self._machine,

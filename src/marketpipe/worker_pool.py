@@ -23,10 +23,10 @@ import pyarrow as pa
 from attrs import define, evolve, field, frozen
 
 from marketpipe.composition import subscribe_ring
-from marketpipe.config import Credentials, PipelineConfig
+from marketpipe.config import PROCESSES, Credentials, PipelineConfig
 from marketpipe.memory_arenas import share_one_arena
 from marketpipe.parts import Parts
-from marketpipe.provider_registry import is_registered
+from marketpipe.provider_registry import is_registered, needed_credentials
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.errors import (
     ConfigurationError,
@@ -90,7 +90,7 @@ class WorkerPool:
     """
 
     def __init__(self, config: PipelineConfig, credentials: Credentials | None, bus: EventBus) -> None:
-        _refuse_while_a_worker_imports_the_script()
+        refuse_while_a_worker_imports_the_script(PROCESSES)
         self._stopping, self._bus = RawValue("b", 0), bus
         keys = (str(credentials.key), str(credentials.secret)) if credentials else None
         self._new_executor: Callable[[], Executor] = lambda: ProcessPoolExecutor(
@@ -100,12 +100,7 @@ class WorkerPool:
         self._lock = threading.Lock()
 
     def on_bars_requested(self, event: BarsRequested) -> None:
-        """Publish all events that came before an error, then raise it: what was stored is to be recorded."""
-        report = self._carry_out(event.request)
-        errors: list[MarketPipeError | None] = [self._publish(each) for each in report.events]
-        for error in (report.error, *errors):
-            if error is not None:
-                raise error
+        publish_report(self._bus, self._carry_out(event.request))
 
     def stop(self) -> None:
         """Ask the workers to end after the symbol-days in progress."""
@@ -140,16 +135,31 @@ class WorkerPool:
                 self._executor = None
         executor.shutdown(wait=False)
 
-    def _publish(self, event: Event) -> IngestionInterrupted | None:
-        """Return the request to stop that a handler raises: it has to wait until all that was stored is recorded."""
-        try:
-            self._bus.publish(event)
-        except IngestionInterrupted as error:
-            return error
-        return None
+
+def new_process_pool(parts: Parts) -> WorkerPool:
+    config = parts.pipeline_config
+    keys = needed_credentials(parts.credentials, config.root) if config.provider == "alpaca" else None
+    return WorkerPool(config, keys, parts.bus)
 
 
-def _refuse_while_a_worker_imports_the_script() -> None:
+def publish_report(bus: EventBus, report: RequestReport) -> None:
+    """Publish all events that came before an error, then raise it: what was stored is to be recorded."""
+    errors: list[MarketPipeError | None] = [_published(bus, each) for each in report.events]
+    for error in (report.error, *errors):
+        if error is not None:
+            raise error
+
+
+def _published(bus: EventBus, event: Event) -> IngestionInterrupted | None:
+    """Return the request to stop that a handler raises: it has to wait until all that was stored is recorded."""
+    try:
+        bus.publish(event)
+    except IngestionInterrupted as error:
+        return error
+    return None
+
+
+def refuse_while_a_worker_imports_the_script(executor: str) -> None:
     """Raise ``ConfigurationError`` in a worker that is importing the parent's script.
 
     It would start the same ingestion, and wait for its own parent, which waits for it. multiprocessing marks such a
@@ -157,8 +167,8 @@ def _refuse_while_a_worker_imports_the_script() -> None:
     """
     if getattr(current_process(), "_inheriting", False):
         raise ConfigurationError(
-            "executor: processes has each worker import the script it was started from. Put what the script does under "
-            "'if __name__ == \"__main__\":'"
+            f"executor: {executor} has each worker import the script it was started from. Put what the script does "
+            "under 'if __name__ == \"__main__\":'"
         )
 
 

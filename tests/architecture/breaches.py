@@ -185,6 +185,7 @@ HOMES: Final = [
     Breach("numba_in_storage", STORE, "from numba import njit", "8l"),
     Breach("obstore_in_the_bar_store", STORE, "def put():\n    import obstore", "8m"),
     Breach("psycopg_in_storage", STORE, "def connect():\n    import psycopg", "8n"),
+    Breach("distributed_in_pipeline", "pipeline.py", "from distributed import Client", "8o"),
     Breach("jinja2_in_terminal", "terminal/store.py", "from jinja2 import Template", "8k"),
     Breach("testing_imports_an_adapter", "testing/bars.py", "import marketpipe.integration.infrastructure", "7b"),
 ]

@@ -28,7 +28,7 @@ SETS_UP_THE_PROCESS: Final = frozenset(
         "marketpipe.memory_arenas.share_one_arena",
     }
 )
-OWN_PROCESSES: Final = ("__main__.py", "terminal/process.py", "worker_pool.py", "fork_server.py")
+OWN_PROCESSES: Final = ("__main__.py", "terminal/process.py", "worker_pool.py", "dask_worker.py", "fork_server.py")
 """That of a command, of a worker, and of what workers are forked from."""
 HIDES_IMPORTS: Final = frozenset({"__import__", "eval", "exec"})
 RUNS_SQL: Final = frozenset({"execute", "executemany", "executescript", "sql", "query", "_query", "_volume"})

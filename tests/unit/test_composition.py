@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from marketpipe import composition, place_parts
-from marketpipe.config import Credentials, PipelineConfig
+from marketpipe.config import PipelineConfig
 from marketpipe.parts import Parts
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StateError
-from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events import BarsRequested
 
 
@@ -51,7 +50,7 @@ def _config(root: Path, **changes: object) -> PipelineConfig:
 def test_worker_processes_end_before_the_state_is_closed_under_whose_leases_they_work(tmp_path: Path) -> None:
     read = list[object]()
 
-    def new_pool(_: PipelineConfig, __: Credentials | None, ___: EventBus) -> WorkerProcesses:
+    def new_pool(_: Parts) -> WorkerProcesses:
         return WorkerProcesses(lambda: read.append(place_parts.state(parts).dataset()))
 
     parts = Parts(_config(tmp_path), new_worker_pool=new_pool)

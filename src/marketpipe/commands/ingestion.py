@@ -16,6 +16,7 @@ from marketpipe.commands.options import (
     OutputPath,
     Provider,
     RetrySuspect,
+    Scheduler,
     Session,
     Start,
     Symbols,
@@ -69,6 +70,7 @@ def ingest(
     end: End = None,
     workers: Workers = None,
     executor: ExecutorKind = None,
+    scheduler: Scheduler = None,
     provider: Provider = None,
     feed: Feed = None,
     output_path: OutputPath = None,
@@ -88,7 +90,7 @@ def ingest(
     from marketpipe.terminal.progress import show_progress
 
     scope = {"start": start, "end": end, "session": session}
-    others = {"workers": workers, "executor": executor, "compression": compression}
+    others = {"workers": workers, "executor": executor, "scheduler": scheduler, "compression": compression}
     changed = overrides(symbols, feed, **scope, **others, provider=provider, output_path=output_path)
     with open_pipeline(configured(config, changed), HOW_TO_CONTINUE) as pipeline, show_progress(pipeline):
         report = pipeline.ingest(retry_suspect=retry_suspect)

@@ -44,7 +44,15 @@ Workers = Annotated[
 ]
 ExecutorKind = Annotated[
     str | None,
-    typer.Option("--executor", metavar="KIND", help="threads, or processes (faster if there are processors for them)."),
+    typer.Option(
+        "--executor",
+        metavar="KIND",
+        help="threads, processes (faster if there are processors for them), or dask.",
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option("--scheduler", metavar="ADDRESS", help="Dask's scheduler, tls://host:8786, with --executor dask."),
 ]
 Provider = Annotated[
     str | None,

@@ -18,6 +18,7 @@ from marketpipe.commands.options import (
     Json,
     OutputPath,
     Provider,
+    Scheduler,
     Session,
     Start,
     Symbols,
@@ -61,6 +62,7 @@ def show_config(
     end: End = None,
     workers: Workers = None,
     executor: ExecutorKind = None,
+    scheduler: Scheduler = None,
     provider: Provider = None,
     feed: Feed = None,
     output_path: OutputPath = None,
@@ -80,7 +82,7 @@ def show_config(
     from marketpipe.terminal.process import open_pipeline
 
     scope = {"start": start, "end": end, "session": session}
-    others = {"workers": workers, "executor": executor, "compression": compression}
+    others = {"workers": workers, "executor": executor, "scheduler": scheduler, "compression": compression}
     changed = overrides(symbols, feed, **scope, **others, provider=provider, output_path=output_path)
     settings = configured(config, changed) if changed else load_store_config(config)
     with open_pipeline(settings) as pipeline:  # refuses what an ingestion would refuse

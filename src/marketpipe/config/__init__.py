@@ -17,8 +17,10 @@ from __future__ import annotations
 
 from marketpipe.config.calendar import CalendarConfig, HaltConfig
 from marketpipe.config.classes import (
+    DASK,
     DATA,
     PROCESSES,
+    THREADS,
     ClientConfig,
     CoverageConfig,
     MetricsConfig,
@@ -43,17 +45,19 @@ from marketpipe.config.origins import ValueInForce, values_in_force
 from marketpipe.config.places import POSTGRESQL, S3, is_on_disk, scheme_of, url_of
 from marketpipe.config.starter import starter_text
 from marketpipe.config.symbol_lists import SymbolLists, expanded
-from marketpipe.config.values import LATEST, Latest, root_folder
+from marketpipe.config.values import LATEST, Latest, is_loopback, root_folder
 
 __all__ = [
     "COMMAND_LINE",
     "CONFIG_VARIABLE",
+    "DASK",
     "DATA",
     "LATEST",
     "POSTGRESQL",
     "PROCESSES",
     "ROOT_VARIABLE",
     "S3",
+    "THREADS",
     "USUAL_FILE",
     "CalendarConfig",
     "ClientConfig",
@@ -74,6 +78,7 @@ __all__ = [
     "find_credentials",
     "find_secret",
     "half_pairs",
+    "is_loopback",
     "is_on_disk",
     "load_config",
     "load_store_config",

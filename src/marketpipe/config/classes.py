@@ -33,7 +33,7 @@ FEEDS = ("sip", "iex", "otc")
 FOLDERS = ("output_path", "aggregates_path", "quarantine_path", "revisions_path", "official_path", "copies_path")
 # the formats are those of ``store_layout.COPY_FORMATS``, which the configuration may not import
 READ_COPIES = NO_COPIES, PARQUET_COPIES, ARROW_COPIES = ("none", "parquet", "arrow")
-EXECUTORS = THREADS, PROCESSES = ("threads", "processes")
+EXECUTORS = THREADS, PROCESSES, DASK = ("threads", "processes", "dask")
 ADJUSTMENTS = ("raw", "split", "dividend", "spin-off", "all")
 
 
@@ -301,7 +301,13 @@ class PipelineConfig(StoreConfig):
     workers: int = setting(values.whole_number(1, 64), 4)
     """Number of batches that run at the same time."""
     executor: str = setting(values.one_of(*EXECUTORS), THREADS)
-    """threads, or processes: one process for each worker."""
+    """threads; processes: one process for each worker; dask: the workers of a Dask cluster."""
+    scheduler: str | None = setting(values.optional(values.scheduler), None)
+    """Address of Dask's scheduler, tls://host:8786 or tcp://host:8786, for executor: dask. null: a cluster of processes
+    on this machine, which begins and ends with the run."""
+    insecure_scheduler: bool = setting(values.boolean, False)
+    """true, and the same address in MARKETPIPE_INSECURE_SCHEDULER: a tcp:// scheduler beyond this machine is used
+    without encryption. Whoever reaches its port can run code on the workers."""
     alpaca: ClientConfig = setting(values.section(ClientConfig), factory=ClientConfig)
     """What to request from Alpaca, and how often."""
     synthetic: SyntheticConfig = setting(values.section(SyntheticConfig), factory=SyntheticConfig)
@@ -330,6 +336,8 @@ class PipelineConfig(StoreConfig):
         compression: str = ...,
         workers: int = ...,
         executor: str = ...,
+        scheduler: str | None = ...,
+        insecure_scheduler: bool = ...,
         timeframes: Iterable[str | Timeframe] = ...,
         read_copies: str = ...,
         symbol_lists: Mapping[str, str | Iterable[str | Symbol]] = ...,
@@ -347,6 +355,9 @@ class PipelineConfig(StoreConfig):
         super().__attrs_post_init__()
         if isinstance(self.start, TradingDate) and isinstance(self.end, TradingDate) and self.end < self.start:
             raise ConfigurationError(f"end: {self.end} is before start {self.start}")
+        if self.executor != DASK and (self.scheduler or self.insecure_scheduler):
+            key = "scheduler" if self.scheduler else "insecure_scheduler"
+            raise ConfigurationError(f"{key}: is for executor: {DASK}, and this executor is {self.executor}")
 
 
 def config_of_import(

@@ -37,7 +37,9 @@ read_copies: parquet    # none | parquet | arrow
 #state_path: state/marketpipe.sqlite    # or postgresql://user@host/database, which several machines can share
 #compression: zstd                # zstd | snappy
 #workers: 4                       # batches at the same time
-#executor: threads                # threads | processes: one process per worker
+#executor: threads                # threads | processes: one process per worker | dask: the workers of a Dask cluster
+#scheduler: null                  # address of Dask's scheduler, tls://host:8786; null: a cluster on this machine
+#insecure_scheduler: false        # true: tcp:// beyond this machine, if MARKETPIPE_INSECURE_SCHEDULER names it too
 #timeframes: [5m, 15m, 1h, 1d]    # aggregates that are kept in files; [] for none
 #symbol_lists: {}                 # names for lists: {tech: [AAPL, MSFT], all: "@universe.txt"}
 #alpaca:

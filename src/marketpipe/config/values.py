@@ -289,12 +289,27 @@ def base_url(value: Any) -> str:
         raise ValidationError("expected a URL such as https://data.alpaca.markets") from None
     if not parts.hostname or not _HOST.fullmatch(parts.hostname) or not bare:
         raise ValidationError(f"expected a URL such as https://data.alpaca.markets, not {parts.scheme}://…")
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
         raise ValidationError(f"https is required: http would send the keys unencrypted to {parts.hostname}")
     return parts.geturl().rstrip("/")
 
 
-def _is_loopback(host: str) -> bool:
+def scheduler(value: Any) -> str:
+    """Read the address of a Dask scheduler. A refused one is not in the message: it may have a password."""
+    wanted = "expected an address such as tls://10.0.0.5:8786 or tcp://127.0.0.1:8786"
+    try:
+        parts = urlsplit(text(value).strip())
+        bare = not (parts.path or parts.query or parts.fragment or "@" in parts.netloc)
+        if parts.scheme not in ("tcp", "tls") or not parts.hostname or not _HOST.fullmatch(parts.hostname):
+            bare = False
+        if not bare or not parts.port:
+            raise ValidationError(wanted)
+    except ValueError:
+        raise ValidationError(wanted) from None
+    return parts.geturl()
+
+
+def is_loopback(host: str) -> bool:
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:

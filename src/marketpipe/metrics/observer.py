@@ -16,6 +16,7 @@ from marketpipe.metrics.totals import RunTotals
 from marketpipe.shared_kernel.domain.symbol import SymbolDay
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events import (
+    AttemptLost,
     BarsStored,
     BarsValidated,
     FilesSynced,
@@ -72,6 +73,7 @@ class MetricsObserver:
     def observe(self, bus: EventBus) -> None:
         bus.observe(RequestCompleted, self.on_request_completed)
         bus.observe(RequestRetried, lambda _: self._count(series.RETRIES))
+        bus.observe(AttemptLost, lambda _: self._count(series.ATTEMPTS_LOST))
         bus.observe(RateLimitWaited, self.on_rate_limit_waited)
         bus.observe(LeasesAwaited, self.on_leases_awaited)
         bus.observe(BarsValidated, self.on_bars_validated)

@@ -118,6 +118,12 @@ ERRORS: Final = _counter(
 RETRIES: Final = _counter(
     "retries_total", "requests", "Requests that were repeated after a failure. Many: the provider is in trouble."
 )
+ATTEMPTS_LOST: Final = _counter(
+    "attempts_lost_total",
+    "batches",
+    "Batches that were begun by a worker of Dask which was killed or lost its connection, and begun again by another. "
+    "Many: workers lack memory, or machines come and go.",
+)
 LATENCY: Final = Series(
     "request_latency_seconds",
     SeriesType.HISTOGRAM,

@@ -254,6 +254,14 @@ class RequestRetried(Event):
 
 
 @frozen
+class AttemptLost(Event):
+    """A worker was lost with a batch. ``requests`` are those it had told of, each published as ``RequestCompleted``."""
+
+    request: BarsRequest
+    requests: int
+
+
+@frozen
 class RateLimitWaited(Event):
     """A request begins to wait for the rate limit: for ``seconds``, or until the job is interrupted."""
 

@@ -32,6 +32,8 @@ DEFAULTS: dict[str, Any] = {
     "symbol_lists": {},
     "workers": 4,
     "executor": "threads",
+    "scheduler": None,
+    "insecure_scheduler": False,
     "alpaca.feed": "sip",
     "alpaca.asof": "-",
     "alpaca.adjustment": "raw",
@@ -111,7 +113,9 @@ READ: list[tuple[str, str, Any]] = [
     *(("read_copies", form, form) for form in ("none", "parquet", "arrow")),
     ("workers", "1", 1),
     ("workers", "64", 64),
-    *(("executor", kind, kind) for kind in ("threads", "processes")),
+    *(("executor", kind, kind) for kind in ("threads", "processes", "dask")),
+    *(("scheduler", text, text) for text in ("tls://dask.example:8786", "tcp://127.0.0.1:8786", "tls://[::1]:8786")),
+    ("insecure_scheduler", "true", True),
     *(("alpaca.feed", feed, feed) for feed in ("sip", "iex", "otc")),
     *(("alpaca.asof", text, text) for text in ("-", "2022-06-09")),
     *(("alpaca.adjustment", kind, kind) for kind in ("raw", "split", "dividend", "spin-off", "all")),
@@ -157,7 +161,8 @@ def test_key_that_is_left_out_has_its_default(key: str, load_text: LoadText) -> 
 
 @pytest.mark.parametrize(("key", "text", "value"), READ)
 def test_key_is_read(key: str, text: str, value: object, load_text: LoadText) -> None:
-    assert value_of(load_text(yaml_text({key: text})), key) == value
+    others = {"executor": "dask"} if key.endswith("scheduler") else {}
+    assert value_of(load_text(yaml_text({**others, key: text})), key) == value
 
 
 @pytest.mark.parametrize("key", REQUIRED)

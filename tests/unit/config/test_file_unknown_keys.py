@@ -8,9 +8,9 @@ from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from tests.unit.config.yaml_texts import LoadText, yaml_text
 
 ALL_KEYS = (
-    "use one of: aggregates_path, alpaca, calendar, compression, copies_path, coverage, end, executor, metrics, "
-    "official_path, output_path, provider, quarantine_path, read_copies, revisions_path, root, session, start, "
-    "state_path, symbol_lists, symbols, synthetic, timeframes, validation, workers"
+    "use one of: aggregates_path, alpaca, calendar, compression, copies_path, coverage, end, executor, "
+    "insecure_scheduler, metrics, official_path, output_path, provider, quarantine_path, read_copies, revisions_path, "
+    "root, scheduler, session, start, state_path, symbol_lists, symbols, synthetic, timeframes, validation, workers"
 )
 
 

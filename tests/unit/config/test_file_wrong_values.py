@@ -41,6 +41,11 @@ WRONG: dict[str, list[str]] = {
     "end": NO_DATE,
     "workers": [*NO_COUNT, "0", "65"],
     "executor": [*NO_CHOICE, "thread", "Processes"],
+    "scheduler": [
+        *("5", "true", "[tls://h:1]", "''", "h:8786", "http://h:8786", "tls://h", "tls://h:0", "tls://h:8786/x"),
+        *("tls://:8786", "tls://u:p@h:8786", "tls://h:8786?a=1", "tls://h:nine", "tcp://h:70000"),
+    ],
+    "insecure_scheduler": ["5", "null", "'true'", "[true]"],
     "alpaca.feed": [*NO_CHOICE, "IEX", "boats", "overnight"],
     "alpaca.asof": NO_DATE,
     "alpaca.adjustment": [*NO_CHOICE, "splits"],
@@ -222,3 +227,9 @@ def test_folders_inside_one_another_are_refused(output: str, aggregates: str, qu
 def test_a_feed_of_the_overnight_window_is_refused_with_the_reason(feed: str, load_text: LoadText) -> None:
     with pytest.raises(ConfigurationError, match=r"between 20:00 and 04:00 New York time.*use one of: sip, iex, otc"):
         load_text(yaml_text({"alpaca.feed": feed}))
+
+
+@pytest.mark.parametrize(("key", "text"), [("scheduler", "tls://h:8786"), ("insecure_scheduler", "true")])
+def test_a_key_of_dask_is_refused_with_another_executor(key: str, text: str, load_text: LoadText) -> None:
+    with pytest.raises(ConfigurationError, match=f"{key}: is for executor: dask, and this executor is processes"):
+        load_text(yaml_text({key: text, "executor": "processes"}))

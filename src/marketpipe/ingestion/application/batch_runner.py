@@ -16,6 +16,7 @@ from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
 from marketpipe.shared_kernel.domain.errors import (
     EndlessPagingError,
+    EngineFailedError,
     JobStoppingError,
     MarketPipeError,
     RateLimitedError,
@@ -29,6 +30,8 @@ T = TypeVar("T")
 BatchFunction = Callable[[BarsRequest], MarketPipeError | None]
 """Carries one batch round the ring; returns the error that ended it early, None if it came to its end."""
 BatchFuture = Future[MarketPipeError | None]
+JOB_ENDING: Final = (JobStoppingError, EngineFailedError)
+"""Every further batch would end with the same error."""
 
 
 class Stoppable(Protocol):
@@ -41,7 +44,9 @@ class Stoppable(Protocol):
 
 
 class BatchRunner:
-    """Runs batches over an executor. A batch that fails does not stop the others; a ``JobStoppingError`` stops all."""
+    """Runs batches over an executor. A batch that fails does not stop the others; a ``JOB_ENDING`` error
+    stops all.
+    """
 
     def __init__(
         self,
@@ -74,7 +79,7 @@ class BatchRunner:
     def run(
         self, batches: Sequence[BarsRequest], run_batch: BatchFunction, after_each: Callable[[], None] = lambda: None
     ) -> None:
-        """Return when all workers are idle. Raises ``JobStoppingError``, and what a bug in ``run_batch`` raises.
+        """Return when all workers are idle. Raises a ``JOB_ENDING`` error, and what a bug in ``run_batch`` raises.
 
         ``after_each`` batch is called on the caller's thread, while other batches are running.
         """
@@ -84,7 +89,7 @@ class BatchRunner:
                 futures.append(executor.submit(self._run_one, run_batch, batch))
             for future in self._completed(futures):
                 after_each()
-                if future.exception() is None and isinstance(error := future.result(), JobStoppingError):
+                if future.exception() is None and isinstance(error := future.result(), JOB_ENDING):
                     raise error
             for future in futures:
                 future.result()  # a bug, such as in a user's provider, surfaces once the other batches are done
@@ -96,7 +101,7 @@ class BatchRunner:
         if self.stopping:
             return None
         error = run_batch(batch)
-        if isinstance(error, JobStoppingError):
+        if isinstance(error, JOB_ENDING):
             self.stop()
         return error
 

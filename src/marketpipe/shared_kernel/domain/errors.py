@@ -33,6 +33,7 @@
     ├── WorkerLostError                  a worker process ended before its work was done
     ├── PipelineClosedError              a method was called after close
     └── IngestionInterrupted             the user asked to stop
+        └── EngineFailedError            ... or what the batches run on cannot go on: Dask's scheduler is gone
 
 ``IncompleteWarning`` is the one warning: the same as ``IncompleteError``, for a caller who has not required it.
 
@@ -259,6 +260,10 @@ class PipelineClosedError(MarketPipeError):
 
 class IngestionInterrupted(MarketPipeError):
     """The user asked to stop."""
+
+
+class EngineFailedError(IngestionInterrupted):
+    """What the batches run on cannot go on. Nothing failed at the provider: run again, and what is missing is asked."""
 
 
 def count_of(number: int, noun: str, plural: str | None = None) -> str:
