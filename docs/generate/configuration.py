@@ -11,7 +11,7 @@ from typing import Any, Final
 from attrs import NOTHING, Attribute, Factory, fields
 from docs.generate.tables import code, table
 
-from marketpipe.config.classes import SECTIONS, PipelineConfig, StoreConfig, known_keys
+from marketpipe.config.classes import SCHEDULER_VARIABLE, SECTIONS, PipelineConfig, StoreConfig, known_keys
 from marketpipe.config.credentials import PAIRS
 from marketpipe.getter import VARIABLES
 
@@ -63,7 +63,7 @@ def _section(kind: type) -> str:
 
 
 def _variables() -> Iterator[tuple[str, str]]:
-    known = [*(name for pair in PAIRS for name in pair), *VARIABLES.values()]
+    known = [*(name for pair in PAIRS for name in pair), *VARIABLES.values(), SCHEDULER_VARIABLE]
     yield from ((code(name), MEANINGS_OF_VARIABLES[name]) for name in known)
 
 

@@ -16,10 +16,9 @@ from distributed.client import ClosedClientError
 from distributed.comm import CommClosedError
 from distributed.security import Security
 
-from marketpipe.config import PipelineConfig, is_loopback
+from marketpipe.config import SCHEDULER_VARIABLE, PipelineConfig, is_loopback
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, MarketPipeError
 
-CONFIRMATION: Final = "MARKETPIPE_INSECURE_SCHEDULER"
 SECONDS_TO_CONNECT: Final = 15
 SECONDS_FOR_WORKERS: Final = 30
 SECONDS_TO_RECONNECT: Final = 10
@@ -35,12 +34,12 @@ def check_security(address: str, config: PipelineConfig, environment: Mapping[st
     parts = urlsplit(address)
     if parts.scheme != "tcp" or is_loopback(parts.hostname or ""):
         return
-    if config.insecure_scheduler and environment.get(CONFIRMATION, "").strip() == address:
+    if config.insecure_scheduler and environment.get(SCHEDULER_VARIABLE, "").strip() == address:
         return
     raise ConfigurationError(
         f"scheduler: {address} is not encrypted: whoever reaches its port can run code on the workers, with their "
         "keys. Use tls:// with certificates, as docs/how-to/dask.md shows. If the network is yours alone, say so "
-        f"twice: insecure_scheduler: true in the configuration, and {CONFIRMATION}={address} in the environment"
+        f"twice: insecure_scheduler: true in the configuration, and {SCHEDULER_VARIABLE}={address} in the environment"
     )
 
 

@@ -34,6 +34,8 @@ FOLDERS = ("output_path", "aggregates_path", "quarantine_path", "revisions_path"
 # the formats are those of ``store_layout.COPY_FORMATS``, which the configuration may not import
 READ_COPIES = NO_COPIES, PARQUET_COPIES, ARROW_COPIES = ("none", "parquet", "arrow")
 EXECUTORS = THREADS, PROCESSES, DASK = ("threads", "processes", "dask")
+SCHEDULER_VARIABLE = "MARKETPIPE_INSECURE_SCHEDULER"
+"""The variable of the environment that has the address of a scheduler which is not encrypted, if that is meant."""
 ADJUSTMENTS = ("raw", "split", "dividend", "spin-off", "all")
 
 
