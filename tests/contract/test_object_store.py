@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from obstore.store import LocalStore, MemoryStore
 
-from marketpipe.shared_kernel.domain.errors import StorageError
+from marketpipe.shared_kernel.domain.errors import ObjectLostError
 from marketpipe.storage.infrastructure.objects.object_store import ObjectStore
 from marketpipe.storage.infrastructure.objects.obstore_objects import ObstoreObjects
 from tests.support.in_memory_object_store import InMemoryObjectStore
@@ -53,9 +53,9 @@ def test_a_range_is_read_from_the_beginning_and_from_the_end(store: ObjectStore)
 def test_what_does_not_exist_is_an_error(store: ObjectStore) -> None:
     store.put_new(ONE, b"0123456789")
 
-    with pytest.raises(StorageError, match=OTHER):
+    with pytest.raises(ObjectLostError, match=OTHER):
         store.get(OTHER)
-    with pytest.raises(StorageError, match=ONE):
+    with pytest.raises(ObjectLostError, match=ONE):
         store.get(ONE, 10, 5)
 
 

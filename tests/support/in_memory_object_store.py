@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator
 
-from marketpipe.shared_kernel.domain.errors import StorageError
+from marketpipe.shared_kernel.domain.errors import ObjectLostError
 from marketpipe.storage.infrastructure.objects.object_store import DELETE, GET, LIST, PUT, StoredObject
 
 
@@ -21,7 +21,7 @@ class InMemoryObjectStore:
         self.requests[GET] += 1
         content = self.objects.get(key)
         if content is None or offset >= len(content) > 0:
-            raise StorageError(f"cannot read {key}: there is no such object, or no byte at {offset}")
+            raise ObjectLostError(f"cannot read {key}: there is no such object, or no byte at {offset}")
         found = content[max(offset, -len(content)) :] if size is None else content[offset : offset + size]
         self.bytes_read += len(found)
         return found

@@ -25,6 +25,7 @@
     ├── StorageError                     files cannot be read or written
     │   ├── PartitionUnreadableError     one file of bars is damaged
     │   │   └── MonthUnreadableError     ... which is all days of a month; the others of the store can be read
+    │   ├── ObjectLostError          one object of a bucket is gone, or shorter than it was
     │   └── QueryError                   a query is wrong, or tries what a query may not do
     ├── StateError                       the database of jobs and checkpoints
     │   └── StoreBusyError               another process works on this store; nothing was done
@@ -220,6 +221,10 @@ class MonthUnreadableError(PartitionUnreadableError):
     and advice."""
 
     path: str = ""
+
+
+class ObjectLostError(StorageError):
+    """An object of a bucket is gone, or shorter than it was. The others of the store can be read."""
 
 
 class QueryError(StorageError):

@@ -39,8 +39,8 @@ class ObjectStore(Protocol):
     def get(self, key: str, offset: int = 0, size: int | None = None) -> bytes:
         """Return these bytes, all from ``offset`` on without ``size``; fewer if the object ends before.
 
-        A negative ``offset`` counts from its end, and ``size`` is none then: all up to the end are returned. A
-        ``StorageError`` also if there is no such object, or if it has no byte at ``offset``.
+        A negative ``offset`` counts from its end, and ``size`` is none then: all up to the end are returned. Raises
+        ``ObjectLostError`` if there is no such object, or if it has no byte at ``offset``.
         """
 
     def listed(self, prefix: str = "") -> Iterator[StoredObject]:

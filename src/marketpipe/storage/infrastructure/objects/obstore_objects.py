@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
-from marketpipe.shared_kernel.domain.errors import ConfigurationError, StorageError
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, ObjectLostError, StorageError
 from marketpipe.shared_kernel.infrastructure.machine.machine import HERE, Machine
 from marketpipe.storage.infrastructure.objects.object_store import DELETE, GET, HEAD, LIST, PUT, StoredObject
 
@@ -225,7 +225,8 @@ class ObstoreObjects:
         except passes:
             raise
         except _errors() as error:
-            raise StorageError(_told(failed, error)) from None  # its text may have an account's keys, as may its cause
+            # Its text may have an account's keys, so it is no cause of the other one.
+            raise _kind_of(error)(_told(failed, error)) from None
 
     def _named(self, key: str) -> str:
         return f"{self.place}/{key}"
@@ -245,6 +246,13 @@ def _may_pass(error: Exception) -> bool:
     return isinstance(error, GenericError) and (
         status is None or status[1] >= "500" or status[1] in ("408", "409", "429")
     )
+
+
+def _kind_of(error: Exception) -> type[StorageError]:
+    """The bucket itself is not one of its objects."""
+    text = str(error)
+    is_lost = isinstance(error, FileNotFoundError) or OUT_OF_RANGE.search(text)
+    return ObjectLostError if is_lost and "NoSuchBucket" not in text else StorageError
 
 
 def _told(failed: str, error: Exception) -> str:
