@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final, Never
 
@@ -19,8 +20,13 @@ from marketpipe.shared_kernel.infrastructure.machine.threads import REAL_THREADS
 from marketpipe.storage.infrastructure.objects.object_store import ObjectStore
 from marketpipe.storage.infrastructure.objects.packs import NewPackedFile, new_pack
 
-FILE_ENDINGS: Final = (".parquet", ".csv", ".arrow", ".json", ".tmp")
-"""A path that ends so is looked for as a file first, and any other one as a folder: that saves a question."""
+FILE_ENDINGS: Final = (".parquet", ".csv", ".arrow", ".json")
+FOLDER_NAME: Final = re.compile(r"(?:symbol=.+|timeframe=\w+|year=\d+|month=\d+)", re.ASCII)
+"""What ends or is named so in the catalog is a file or a folder, respectively: a store has no others. So one question
+tells whether something is there, instead of one for each kind, and for each folder above it."""
+REMEMBERED_SECONDS: Final = 1.0
+"""For so long a folder that was there is taken to be there: whatever reads a file examines each folder above it."""
+MOST_REMEMBERED: Final = 4096
 LEAF: Final = "month="
 """Below a folder whose name begins so there is little, and one question brings all of it."""
 
@@ -53,11 +59,14 @@ class FileTree:
         new_name: Callable[[], str],
         now_ns: Callable[[], int],
         threads: Threads = REAL_THREADS,
+        monotonic: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        self._monotonic, self._seen = monotonic, dict[str, float]()
         self._catalog, self._store, self._new_name, self._now_ns = catalog, store, new_name, now_ns
         self._own, self._made, self._lock = dict[str, PlacedFile](), set[str](), threads.reentrant_lock()
 
     def find(self, path: str) -> PlacedFile | None:
+        """Return the file at a path; None if there is none."""
         return self._own.get(path) if is_own(path) else self._catalog.find(path)
 
     def is_folder(self, path: str) -> bool:
@@ -66,20 +75,27 @@ class FileTree:
         with self._lock:
             if path in self._made or any(each.startswith(f"{path}/") for each in (*self._own, *self._made)):
                 return True
-        return not is_own(path) and self._catalog.has_any(path)
+            now = self._monotonic()
+            if now < self._seen.get(path, now):
+                return True
+        if is_own(path) or not self._catalog.has_any(path):
+            return False
+        with self._lock:
+            if len(self._seen) >= MOST_REMEMBERED:
+                self._seen.clear()
+            self._seen[path] = now + REMEMBERED_SECONDS
+        return True
 
     def found(self, path: str) -> PlacedFile | None:
         """Return the file at a path, None if it is a folder. Raises ``OSError`` if it is neither."""
-        if path.endswith(FILE_ENDINGS):
-            if (file := self.find(path)) is not None:
-                return file
-            if self.is_folder(path):
-                return None
-        elif self.is_folder(path):
+        if _is_named_as_a_file(path):
+            file = self.find(path)
+            return refuse(self._why_absent(path)) if file is None else file
+        if self.is_folder(path):
             return None
-        elif (file := self.find(path)) is not None:
-            return file
-        return refuse(self._why_absent(path))
+        if _is_named_as_a_folder(path) or (file := self.find(path)) is None:
+            return refuse(self._why_absent(path))
+        return file
 
     def _found_for(self, source: str, target: str) -> PlacedFile | None:
         """As ``found``; a missing folder counts before a missing file, also that of the other name."""
@@ -91,13 +107,13 @@ class FileTree:
             raise
 
     def _why_absent(self, path: str) -> int:
-        parts = path.split("/")
-        above = ("/".join(parts[:count]) for count in range(len(parts) - 1, 0, -1))
-        for each in above:
+        for each in reversed(_above(path)):
             if self.is_folder(each):
                 return errno.ENOENT
-            if self.find(each) is not None:
+            if not _is_named_as_a_folder(each) and self.find(each) is not None:
                 return errno.ENOTDIR
+            if _is_named_as_a_folder(each):
+                return errno.ENOENT
         return errno.ENOENT
 
     def content_of(self, folder: str) -> FolderContent:
@@ -208,6 +224,7 @@ class FileTree:
         with self._lock:
             inside = tuple(f"{name}/" for name in (one, other))
             self._made = {path for path in self._made if not f"{path}/".startswith(inside)} | made
+            self._seen.clear()
 
     def make_folder(self, path: str) -> None:
         if self.find(path) is not None or self.is_folder(path):
@@ -223,6 +240,7 @@ class FileTree:
             refuse(errno.ENOTEMPTY)
         with self._lock:
             self._made.discard(path)
+            self._seen.pop(path, None)
 
     def refuse_without_folder(self, path: str) -> None:
         """Refuse a new name whose folder does not exist. An area needs none."""
@@ -282,12 +300,22 @@ class FileTree:
         with self._lock:
             inside = {path for path in self._made if path == source or path.startswith(f"{source}/")}
             self._made -= inside
+            self._seen.clear()
             self._made |= {target + path[len(source) :] for path in inside} | {target}
 
 
 def is_own(path: str) -> bool:
     """Return whether a path is of this process alone."""
     return path.startswith(".") or "/." in path
+
+
+def _is_named_as_a_file(path: str) -> bool:
+    return path.endswith(FILE_ENDINGS) and not is_own(path)
+
+
+def _is_named_as_a_folder(path: str) -> bool:
+    name = path.rpartition("/")[2]
+    return not name.endswith(FILE_ENDINGS) and FOLDER_NAME.fullmatch(name) is not None and not is_own(path)
 
 
 def _above(path: str) -> list[str]:

@@ -57,7 +57,7 @@ class ObjectDisk:
         """``places`` are the areas of the store by their paths, such as ``{"/s3:/bucket/bars": "data"}``."""
         self._places, self._other_disk, self._now_ns = dict(places), machine.disk, now_ns
         self._tops = {place.split("/")[1] for place in places}
-        self._tree = FileTree(catalog, store, machine.new_name, now_ns, machine.threads)
+        self._tree = FileTree(catalog, store, machine.new_name, now_ns, machine.threads, machine.monotonic)
         self._reader = ObjectReader(store, catalog.below, machine.threads)
         self._opened, self._next, self._lock = dict[int, Opened](), FIRST_DESCRIPTOR, machine.threads.lock()
 

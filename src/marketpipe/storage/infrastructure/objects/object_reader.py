@@ -60,32 +60,41 @@ class ObjectReader:
         return found
 
     def _fetched(self, file: PlacedFile) -> bytes:
-        wanted = self._with_those_that_follow(file)
-        last = max(wanted, key=lambda each: each.offset + each.size)
-        content = self._store.get(file.object, file.offset, last.offset + last.size - file.offset)
-        if len(content) < file.size:
-            raise ObjectLostError(f"{file.object} ends before the end of {file.path}; restore the object from a backup")
+        wanted = self._with_those_beside_it(file)
+        first, end = wanted[0].offset, max(each.offset + each.size for each in wanted)
+        content = self._store.get(file.object, first, end - first)
         for each in wanted:
-            start = each.offset - file.offset
-            if start + each.size <= len(content):
-                self._keep(_place_of(each), content[start : start + each.size])
-        return content[: file.size]
+            if each.offset + each.size <= first + len(content):
+                self._keep(_place_of(each), content[each.offset - first : each.offset - first + each.size])
+        found = content[file.offset - first : file.offset - first + file.size]
+        if len(found) < file.size:
+            raise ObjectLostError(f"{file.object} ends before the end of {file.path}; restore the object from a backup")
+        return found
 
-    def _with_those_that_follow(self, file: PlacedFile) -> Sequence[PlacedFile]:
-        """Return the file, and those that are read with it."""
+    def _with_those_beside_it(self, file: PlacedFile) -> Sequence[PlacedFile]:
+        """Return the file, and those that are read with it, ascending by where they are."""
         folder = _folder_of_year(file.path)
         if not self._was_read_from(folder):
             return [file]
         in_object = {_place_of(each): each for each in self._below(folder) if each.object == file.object}
+        others = [each for place, each in sorted(in_object.items()) if each.size and not self._is_kept(place)]
         wanted, end = [file], file.offset + file.size
-        for _, each in sorted(in_object.items()):
-            if each.offset < end or each.size == 0:
-                continue
-            if each.offset > end + GAP_BYTES or each.offset + each.size - file.offset > self._ahead:
-                break
-            wanted.append(each)
-            end = each.offset + each.size
+        for each in others:
+            if file.offset + file.size <= each.offset <= end + GAP_BYTES and self._fits(wanted[0], each):
+                wanted.append(each)
+                end = each.offset + each.size
+        for each in reversed(others):
+            gap = wanted[0].offset - each.offset - each.size
+            if 0 <= gap <= GAP_BYTES and self._fits(each, wanted[-1]):
+                wanted.insert(0, each)
         return wanted
+
+    def _fits(self, first: PlacedFile, last: PlacedFile) -> bool:
+        return last.offset + last.size - first.offset <= self._ahead
+
+    def _is_kept(self, place: Place) -> bool:
+        with self._guard:
+            return place in self._kept
 
     def _was_read_from(self, folder: str) -> bool:
         with self._guard:

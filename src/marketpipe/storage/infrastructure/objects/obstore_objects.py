@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MISSING_PACKAGE: Final = "a store in a bucket needs the package obstore: pip install 'marketpipe[s3]'"
 ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 """The variables that name another server than that of Amazon; the first one counts more."""
+ACCOUNT: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION")
 PATIENCE_SECONDS: Final = 60.0
 """How long a request is repeated while the server does not answer, or asks to slow down."""
 FIRST_PAUSE_SECONDS: Final = 0.1
@@ -63,10 +64,10 @@ def s3_objects(
     machine: Machine = HERE,
     on_request: Callable[[str], object] = lambda _: None,
 ) -> ObstoreObjects:
-    """Return the objects below a prefix of a bucket. The server and the keys are those of the AWS environment.
+    """Return the objects below a prefix of a bucket. The server and the keys are those of the AWS ``environment``.
 
-    ``environment`` is that of the process: the client reads keys from it by itself. Nothing is asked for yet. Raises
-    ``ConfigurationError``.
+    What else the client needs, such as the role of a machine of Amazon, it reads from that of the process by itself.
+    Nothing is asked for yet. Raises ``ConfigurationError``.
     """
     try:
         from obstore.store import S3Store  # here: the package is an extra
@@ -74,7 +75,9 @@ def s3_objects(
         raise ConfigurationError(MISSING_PACKAGE) from error
     endpoint = endpoint_in(environment)
     options: ClientConfig = {"timeout": "300s", "connect_timeout": "5s", "allow_http": is_http(endpoint)}
-    config: Any = {"endpoint": endpoint} if endpoint else {}
+    config: Any = {name.lower(): environment[name] for name in ACCOUNT if environment.get(name)}
+    if endpoint:
+        config["endpoint"] = endpoint
     place = f"s3://{bucket}/{prefix}"
     try:
         clients = [

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.object_catalog import CatalogChange, PlacedFile
@@ -19,6 +20,7 @@ from marketpipe.shared_kernel.infrastructure.machine.disk import (
     read_bytes,
     remove_tree,
 )
+from marketpipe.shared_kernel.infrastructure.machine.machine import HERE
 from marketpipe.shared_kernel.infrastructure.machine.real_disk import REAL_DISK
 from marketpipe.storage.infrastructure.objects.object_disk import ObjectDisk
 from marketpipe.storage.infrastructure.objects.object_store import StoredObject
@@ -61,6 +63,23 @@ def test_to_list_and_to_examine_costs_no_request(objects: ObjectsInMemory, disk:
     disk.close(opened)
 
     assert objects.store.requests == {}
+
+
+def test_to_examine_is_one_question_and_folders_are_remembered_for_a_second(objects: ObjectsInMemory) -> None:
+    now = [0.0]
+    disk, calls = objects.disk(evolve(HERE, monotonic=lambda: now[0])), objects.catalog.calls  # type: ignore[attr-defined]
+    calls.clear()
+    for path, count in ((ONE, 1), (f"{MONTH}/day=09.parquet", 2), (MONTH, 0), (f"{STORE}/symbol=B/year=2024", 2)):
+        exists(disk, path)
+        assert (path, calls.total()) == (path, count)
+        calls.clear()
+
+    for path in (ONE, OTHER):
+        objects.disk().unlink(path)
+    assert exists(disk, MONTH)
+    now[0] += 2
+    assert not exists(disk, MONTH)
+    assert not exists(disk, ONE)
 
 
 def test_a_file_is_read_with_one_request_however_it_is_read(objects: ObjectsInMemory, disk: ObjectDisk) -> None:

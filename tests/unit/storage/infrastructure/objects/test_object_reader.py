@@ -96,7 +96,16 @@ def test_several_threads_wait_for_one_request() -> None:
         found = list(threads.map(reader.read, bucket.files))
 
     assert found == [content(file.path) for file in bucket.files]
-    assert bucket.requests <= 10  # that of the first one, and what follows the second one; those before it alone
+    assert bucket.requests == 2  # that of the first one, and what is beside the second one
+
+
+def test_what_lies_before_is_read_as_well() -> None:
+    bucket = Bucket(days(0, 40))
+    reader = bucket.reader()
+
+    assert [reader.read(file) for file in reversed(bucket.files)] == [content(f.path) for f in reversed(bucket.files)]
+
+    assert (bucket.requests, bucket.store.bytes_read) == (2, 40 * SIZE)
 
 
 def test_no_more_is_read_ahead_than_is_wanted() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from hashlib import sha256
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,13 +29,14 @@ NOTHING_ELSE = CatalogChange()
 
 
 def table_bytes(rows: int, first: int = 0, name: str = "close") -> bytes:
-    out = io.BytesIO()
-    pq.write_table(pa.table({name: [float(first + row) for row in range(rows)]}), out)
+    """Large ones, for the number of rows: of small files no table is made."""
+    out, letters = io.BytesIO(), b"".join(sha256(bytes([number])).hexdigest().encode() for number in range(70))
+    pq.write_table(pa.table({name: [float(first + row) for row in range(rows)], "note": [letters] * rows}), out)
     return out.getvalue()
 
 
 paths = st.text(st.sampled_from("abé/=.% "), min_size=1, max_size=12)
-contents = st.one_of(st.binary(max_size=40), st.builds(table_bytes, st.integers(0, 3), st.integers(0, 9)))
+contents = st.one_of(st.binary(max_size=40), st.builds(table_bytes, st.integers(1, 3), st.integers(0, 9)))
 moments = st.integers(0, 2**62)
 packed = st.lists(st.builds(NewPackedFile, paths, contents, moments), max_size=6)
 appended = st.builds(AppendedLines, paths, st.binary(max_size=9), st.binary(max_size=9), moments)
@@ -96,8 +98,8 @@ def test_files_of_one_table_are_one_parquet_file() -> None:
 
 @pytest.mark.parametrize(
     "others",
-    [[b"text"], [table_bytes(3, name="open")], [b"PAR1 and no more"], []],
-    ids=["another kind", "other columns", "a damaged one", "none"],
+    [[b"text"], [table_bytes(3, name="open")], [b"PAR1" * 2000], [table_bytes(0)] * 9, []],
+    ids=["another kind", "other columns", "a damaged one", "small ones", "none"],
 )
 def test_other_files_are_a_container(others: list[bytes]) -> None:
     contents = [table_bytes(3), *others] if others else []
