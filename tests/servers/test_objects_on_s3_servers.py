@@ -50,9 +50,10 @@ def test_rclone_is_refused(rclone: S3Server) -> None:
         probe_conditions(s3_objects(bucket, "a/store", rclone.environment), f"s3://{bucket}/a/store", "0a")
 
 
-def test_a_bucket_that_is_not_there_is_named(s3_server: S3Server) -> None:
+def test_a_bucket_that_is_not_there_is_named(moto: S3Server) -> None:
+    """SeaweedFS makes one."""
     with pytest.raises(StorageError, match="s3://no-such-bucket/a/store/objects/1: there is no such bucket; create it"):
-        s3_objects("no-such-bucket", "a/store", s3_server.environment).put_new("objects/1", b"1")
+        s3_objects("no-such-bucket", "a/store", moto.environment).put_new("objects/1", b"1")
 
 
 def test_wrong_keys_are_an_error_that_shows_none(seaweed: S3Server) -> None:

@@ -23,6 +23,7 @@ CHUNK_OFFSETS: Final = (2, 4, 6)
 META_OFFSETS: Final = (9, 10, 11, 14)
 
 OTHER_STRUCTURE: Final = "its footer has another structure"
+ENDS_TOO_EARLY: Final = "its footer ends too early"
 MOST_LEVELS: Final = 16
 """Structs within structs: a footer has six."""
 
@@ -107,70 +108,81 @@ def _items(struct: Struct, field: int) -> list[Struct]:
 
 
 def _parsed(footer: bytes) -> Struct:
-    reader = _Reader(footer)
-    found = reader.struct()
-    if reader.at != len(footer) or found.get(ROWS, (0, 0))[0] != INT_64 or SCHEMA not in found:
+    try:
+        found, end = _struct(footer, 0, 1)
+    except IndexError:
+        raise NotAFooter(ENDS_TOO_EARLY) from None
+    if end != len(footer) or found.get(ROWS, (0, 0))[0] != INT_64 or SCHEMA not in found:
         raise NotAFooter(OTHER_STRUCTURE)
     return found
 
 
-class _Reader:
-    """Reads Thrift's compact protocol. Raises ``NotAFooter`` for what is none, and for what it cannot write again."""
+# Thrift's compact protocol. Each function returns what it has read and where that ends, and raises ``NotAFooter`` for
+# what is none, and for what cannot be written again. Footers of many thousand day files are parsed, so most numbers,
+# which have one byte, are read without a call.
 
-    def __init__(self, data: bytes) -> None:
-        self._data, self.at, self._depth = data, 0, 0
 
-    def struct(self) -> Struct:
-        self._depth += 1
-        if self._depth > MOST_LEVELS:
-            raise NotAFooter(OTHER_STRUCTURE)
-        found, number = Struct(), 0
-        while head := self._byte():
-            number = number + (head >> 4) if head >> 4 else self._zigzag()
-            found[number] = head & 15, self._value(head & 15, in_list=False)
-        self._depth -= 1
-        return found
-
-    def binary(self) -> bytes:
-        length = self._varint()
-        if self.at + length > len(self._data):
-            raise NotAFooter("its footer ends too early")
-        self.at += length
-        return self._data[self.at - length : self.at]
-
-    def _value(self, kind: int, *, in_list: bool) -> Any:
+def _struct(data: bytes, at: int, depth: int) -> tuple[Struct, int]:
+    if depth > MOST_LEVELS:
+        raise NotAFooter(OTHER_STRUCTURE)
+    found, number = Struct(), 0
+    while head := data[at]:
+        at, kind = at + 1, head & 15
+        if head > 15:
+            number += head >> 4
+        else:
+            number, at = _zigzag(data, at)
+        value: Any
         if kind in INTEGERS:
-            return self._zigzag()
-        if kind == BINARY:
-            return self.binary()
-        if kind == STRUCT:
-            return self.struct()
-        if kind in (LIST, SET):
-            head = self._byte()
-            length = head >> 4 if head >> 4 != 15 else self._varint()
-            if head & 15 in (LIST, SET):
-                raise NotAFooter(OTHER_STRUCTURE)
-            return head & 15, [self._value(head & 15, in_list=True) for _ in range(length)]
-        if kind in (TRUE, FALSE, BYTE):
-            return self._byte() if in_list or kind == BYTE else None
+            if (byte := data[at]) < 128:
+                value, at = byte >> 1 ^ -(byte & 1), at + 1
+            else:
+                value, at = _zigzag(data, at)
+        elif kind in (TRUE, FALSE):
+            value = None
+        else:
+            value, at = _value(data, at, kind, depth)
+        found[number] = kind, value
+    return found, at + 1
+
+
+def _value(data: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
+    if kind == BINARY:
+        length, at = _varint(data, at)
+        if at + length > len(data):
+            raise NotAFooter(ENDS_TOO_EARLY)
+        return data[at : at + length], at + length
+    if kind in INTEGERS:
+        return _zigzag(data, at)
+    if kind == STRUCT:
+        return _struct(data, at, depth + 1)
+    if kind in (TRUE, FALSE, BYTE):
+        return data[at], at + 1
+    if kind not in (LIST, SET):
         raise NotAFooter("its footer has values of an unknown type")
+    head, at = data[at], at + 1
+    length, of = head >> 4, head & 15
+    if length == 15:
+        length, at = _varint(data, at)
+    if of in (LIST, SET):
+        raise NotAFooter(OTHER_STRUCTURE)
+    items = list[Any]()
+    for _ in range(length):
+        item, at = _value(data, at, of, depth)
+        items.append(item)
+    return (of, items), at
 
-    def _byte(self) -> int:
-        if self.at >= len(self._data):
-            raise NotAFooter("its footer ends too early")
-        self.at += 1
-        return self._data[self.at - 1]
 
-    def _varint(self) -> int:
-        value = shift = 0
-        while (byte := self._byte()) & 128:
-            value |= (byte & 127) << shift
-            shift += 7
-        return value | byte << shift
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while (byte := data[at]) & 128:
+        value, shift, at = value | (byte & 127) << shift, shift + 7, at + 1
+    return value | byte << shift, at + 1
 
-    def _zigzag(self) -> int:
-        value = self._varint()
-        return value >> 1 ^ -(value & 1)
+
+def _zigzag(data: bytes, at: int) -> tuple[int, int]:
+    value, at = _varint(data, at)
+    return value >> 1 ^ -(value & 1), at
 
 
 def _write_struct(out: bytearray, struct: Struct) -> None:

@@ -4,6 +4,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from itertools import count
+from random import Random
 
 import pytest
 
@@ -33,6 +34,17 @@ def test_a_put_whose_answer_is_lost_after_it_was_stored_costs_one_request_more(
     assert bucket.objects == {f"a/store/{KEY}": CONTENT}
     assert bucket.requests == {"PUT": 1, "HEAD": 1}
     assert requests == {"put": 1, "head": 1}
+
+
+def test_a_fifth_of_lost_answers_costs_less_than_a_third_more_requests(bucket: LoopbackBucket) -> None:
+    chance = Random(1)
+    bucket.answers = chance.choices(["", "503", "reset"], [8, 1, 1], k=500)
+    objects = objects_of(bucket)
+
+    assert all(objects.put_new(f"objects/{number}", CONTENT) for number in range(200))
+
+    assert len(bucket.objects) == 200
+    assert bucket.requests.total() <= 1.3 * 200
 
 
 def test_a_put_that_was_not_stored_is_repeated(bucket: LoopbackBucket) -> None:
