@@ -26,6 +26,7 @@ from marketpipe.place_parts import (
     new_state_file,
     state,
     store_lock,
+    together,
 )
 from marketpipe.provider_registry import capabilities_without_keys, closing_auction_of, new_provider
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
@@ -266,7 +267,7 @@ def storer(parts: Parts, guard: LeaseGuard) -> BarStorer:
     """Make the handler that publishes day files, each only while ``guard`` finds its lease still valid."""
     from marketpipe.storage.application.bar_handlers import BarStorer
 
-    return BarStorer(bar_store(parts), guard.pin, parts.bus)
+    return BarStorer(bar_store(parts), guard.pin, parts.bus, together(parts))
 
 
 @once
@@ -290,7 +291,7 @@ def month_folders(parts: Parts) -> MonthFolders:
     from marketpipe.storage.infrastructure.publishing.month_folders import MonthFolders
 
     at = layout(parts)
-    exchange = FolderExchange(files(parts), at.data, at.revisions, parts.syncing, machine=parts.machine)
+    exchange = FolderExchange(files(parts), at.data, at.revisions, parts.syncing, machine=at.machine)
     return MonthFolders(at, files(parts), exchange, store_lock(parts, "months", waits=True).acquired)
 
 
@@ -326,7 +327,7 @@ def scanned_years(_: Parts) -> ScannedYears:
 def day_file_scans(parts: Parts) -> DayFileScans:
     from marketpipe.storage.infrastructure.inventory.day_file_scans import DayFileScans
 
-    return DayFileScans(disk=parts.machine.disk)
+    return DayFileScans(disk=layout(parts).disk)
 
 
 @once

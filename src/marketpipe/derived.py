@@ -274,6 +274,5 @@ def copy_files(parts: Parts) -> CopyFiles | None:
         return None
     from marketpipe.storage.infrastructure.aggregates.freshness_survey import copy_files
 
-    return copy_files(
-        place_parts.layout(parts).copies, parts.config.read_copies, copy_format(parts), parts.machine.disk
-    )
+    at = place_parts.layout(parts)
+    return copy_files(at.copies, parts.config.read_copies, copy_format(parts), at.disk)

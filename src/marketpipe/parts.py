@@ -106,7 +106,8 @@ class Parts:
     Two pipelines share nothing. ``config`` may be a ``StoreConfig`` if nothing is to be ingested;
     ``market_data_provider`` replaces the one that the configuration names. Raises ``ConfigurationError`` for a provider
     or a validation rule that does not exist. Threads that ask for a thing at the same time get the same one.
-    ``machine`` is the computer that all of it runs on.
+    ``machine`` is the computer that all of it runs on. ``new_object_store`` makes an ``ObjectStore`` for the URL of a
+    store in a bucket; without it, that is the bucket.
     """
 
     config: StoreConfig
@@ -117,6 +118,7 @@ class Parts:
     new_worker_pool: NewWorkerPool | None = None
     new_cluster: NewExecutor | None = None
     """Makes the executor of a cluster of worker processes, if one was handed in; ``new_executor`` has the others."""
+    new_object_store: Callable[[str], Any] | None = None
     isolation: Isolation = field(init=False, factory=Isolation, repr=False)
     bus: EventBus = field(kw_only=True)
     machine: Machine = field(default=HERE, kw_only=True, repr=False)
@@ -143,7 +145,8 @@ class Parts:
         if isinstance(self.config, PipelineConfig) and self.market_data_provider is None:
             check_provider(self.config.provider)
         RuleBook.with_severities(self.config.validation.severities)
-        check_packages(self.config)
+        if self.new_object_store is None:
+            check_packages(self.config)
         self._on_close(self.syncing.shutdown)  # registered first: files may have to be synced to the very end
 
     @property

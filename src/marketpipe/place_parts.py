@@ -11,43 +11,116 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from marketpipe.config import POSTGRESQL, S3, PipelineConfig, StoreConfig, scheme_of, url_of
+from attrs import evolve
+
+from marketpipe.config import DATA, POSTGRESQL, PipelineConfig, StoreConfig, is_on_disk, scheme_of, url_of
 from marketpipe.parts import Parts, installed_version, once
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.events import FilesSynced
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
+
     from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
     from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteStateFile
     from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
+    from marketpipe.shared_kernel.domain.object_catalog import FileCatalog
     from marketpipe.shared_kernel.infrastructure.exchange_calendar import CalendarCache
+    from marketpipe.shared_kernel.infrastructure.machine.machine import Machine
+    from marketpipe.storage.infrastructure.objects.object_store import ObjectStore
     from marketpipe.storage.infrastructure.publishing.published_files import PublishedFiles
     from marketpipe.storage.infrastructure.store_layout import StoreLayout
+
+AREAS = ("aggregates", "quarantine", "revisions", "official", "copies")
+"""All areas of a store but the minute bars, as the paths in its state call them."""
 
 
 @once
 def layout(parts: Parts) -> StoreLayout:
     from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
-    config = parts.config
-    if scheme_of(config.output_path) == S3:
-        raise ConfigurationError(f"output_path: files cannot be kept at {url_of(config.output_path)} yet")
+    config, machine = parts.config, store_machine(parts)
     kept = config.revisions_path, config.official_path, config.copies_path
-    return StoreLayout(config.output_path, config.aggregates_path, config.quarantine_path, *kept, machine=parts.machine)
+    return StoreLayout(config.output_path, config.aggregates_path, config.quarantine_path, *kept, machine=machine)
+
+
+@once
+def store_machine(parts: Parts) -> Machine:
+    """Return the machine that the files of the store are on: for a store in a bucket, one whose disk reads that too."""
+    if is_on_disk(parts.config.output_path):
+        return parts.machine
+    from marketpipe.storage.infrastructure.objects.object_disk import ObjectDisk
+
+    at = areas(parts)
+    disk = ObjectDisk(file_catalog(parts), object_store(parts), at, parts.machine, partial(_now_ns, parts))
+    return evolve(parts.machine, disk=disk)
 
 
 @once
 def files(parts: Parts) -> PublishedFiles:
+    """Make what publishes the files of the store."""
     from marketpipe.storage.infrastructure.publishing.digest_recorder import DigestRecorder
+
+    at, publish = layout(parts), parts.bus.publish
+    recorder = DigestRecorder(at, lambda: known_state(parts).file_digests)
+
+    def on_synced(count: int) -> None:
+        publish(FilesSynced(count))
+
+    if is_on_disk(parts.config.output_path):
+        from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
+
+        roots = [at.data, *at.derived().values()]
+        return parts.closing(DurableFiles(parts.syncing, roots, recorder, on_synced, parts.machine))
+    from marketpipe.storage.infrastructure.objects.object_files import ObjectFiles
+
+    catalog, objects, now = file_catalog(parts), object_store(parts), partial(_now_ns, parts)
+    return ObjectFiles(catalog, objects, areas(parts), store_machine(parts), now, recorder, on_synced)
+
+
+@once
+def local_files(parts: Parts) -> PublishedFiles:
+    """Make what publishes files beside the state, on this machine."""
+    if is_on_disk(parts.config.output_path):
+        return files(parts)
     from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
 
-    at = layout(parts)
-    recorder = DigestRecorder(at, lambda: known_state(parts).file_digests)
-    roots = [at.data, *at.derived().values()]
-    publish = parts.bus.publish
-    return parts.closing(
-        DurableFiles(parts.syncing, roots, recorder, lambda count: publish(FilesSynced(count)), parts.machine)
+    return parts.closing(DurableFiles(parts.syncing, machine=parts.machine))
+
+
+def areas(parts: Parts) -> Mapping[str, str]:
+    """Return the areas of a store by their paths."""
+    config = parts.config
+    return {str(getattr(config, f"{area}_path")): area for area in AREAS} | {str(config.output_path): DATA}
+
+
+@once
+def file_catalog(parts: Parts) -> FileCatalog:
+    from marketpipe.storage.infrastructure.objects.guarded_objects import CurrentCatalog
+
+    return CurrentCatalog(lambda: known_state(parts).file_catalog, lambda: state(parts).file_catalog)
+
+
+@once
+def object_store(parts: Parts) -> ObjectStore:
+    """Make what reads and puts the objects of a store in a bucket. Nothing is requested yet."""
+    from marketpipe.storage.infrastructure.objects.guarded_objects import ProbedObjects
+    from marketpipe.storage.infrastructure.objects.obstore_objects import endpoint_in, s3_objects
+
+    place = url_of(parts.config.output_path)
+    bucket, _, prefix = place.removeprefix("s3://").partition("/")
+    machine = parts.machine
+    made = parts.new_object_store
+    objects = made(place) if made else s3_objects(bucket, prefix, os.environ, machine)
+    server = "" if made else endpoint_in(os.environ) or "https://s3.amazonaws.com"
+    return ProbedObjects(
+        objects, file_catalog(parts), f"s3://{bucket}", server, machine.new_name, machine.threads.lock()
     )
+
+
+def _now_ns(parts: Parts) -> int:
+    return parts.clock.now().epoch_micros * 1000
 
 
 def state(parts: Parts) -> SQLiteState:
@@ -77,6 +150,15 @@ def _state_in(parts: Parts, path: Path) -> SQLiteState:
     return parts.closing(SQLiteState(path, _location(parts.config), machine=parts.machine))
 
 
+def together(parts: Parts) -> Callable[[], AbstractContextManager[None]] | None:
+    """Return what makes one transaction of storing bars and recording them; None if both are on this machine.
+
+    There a file has its name before it is recorded, and what a crash leaves in between is adopted.
+    """
+    config = parts.config
+    return None if is_on_disk(config.output_path) and is_on_disk(config.state_path) else state(parts).together
+
+
 def has_opened_state(parts: Parts) -> bool:
     return parts.has(_state_in, parts.config.state_path)
 
@@ -96,8 +178,13 @@ def has_records(config: StoreConfig) -> bool:
 
 
 def _location(config: StoreConfig) -> str:
-    """Return the store's name in the state file: relative, so that store and state can be moved together."""
-    return os.path.relpath(os.path.realpath(config.output_path), os.path.realpath(config.state_path.parent))
+    """Return the store's name in the state: relative to its file, so that store and state can be moved together."""
+    if not is_on_disk(config.output_path):
+        return url_of(config.output_path)
+    output = os.path.realpath(config.output_path)
+    return (
+        os.path.relpath(output, os.path.realpath(config.state_path.parent)) if is_on_disk(config.state_path) else output
+    )
 
 
 def update_lock(parts: Parts) -> ExclusiveFileLock:
@@ -133,4 +220,4 @@ def calendar_cache(parts: Parts) -> CalendarCache:
     exceptions = given if given or isinstance(parts.config, PipelineConfig) else None
     made_by = partial(installed_version, "exchange_calendars")
     disk = parts.machine.disk
-    return CalendarCache(parts.config.state_path, made_by, files(parts).publish, exceptions, disk=disk)
+    return CalendarCache(parts.config.state_path, made_by, local_files(parts).publish, exceptions, disk=disk)

@@ -109,6 +109,7 @@ def parts_of_import(parts: Parts, bars: OwnBars, scope: IngestionScope) -> Parts
         clock=parts.clock,
         new_executor=parts.new_executor,
         market_data_provider=bars.provider(),
+        new_object_store=parts.new_object_store,
         bus=parts.bus.branch(),
         machine=parts.machine,
     )

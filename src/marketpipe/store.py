@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from attrs import evolve
 
@@ -84,6 +84,8 @@ class Store:
     """The computer that a store runs on; a subclass may have another one."""
     _new_worker_pool: NewWorkerPool | None = None
     """How the subclass that ingests makes worker processes."""
+    _new_object_store: Callable[[str], Any] | None = None
+    """How a subclass makes what holds the objects of a store in a bucket, given its URL; else it is the bucket."""
 
     def __init__(
         self,
@@ -110,6 +112,7 @@ class Store:
             new_cluster=new_executor if is_clustered else None,
             market_data_provider=market_data_provider,
             new_worker_pool=self._new_worker_pool,
+            new_object_store=self._new_object_store,
             machine=self._machine,
         )
         self._runs, self._run = Runs(parts, type(self).__name__), IngestionCounter(parts.clock.monotonic)

@@ -21,7 +21,7 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp, TimeWindow
 from marketpipe.shared_kernel.domain.trading_date import TradedMinutes
 from marketpipe.shared_kernel.events import StoredSymbolDay
 from marketpipe.testing import bar_table, sessions
-from tests.support.bar_stores import OPEN, Compacted, Harness, InMemory, OnDisk, at, word
+from tests.support.bar_stores import OPEN, Compacted, Harness, InBucket, InMemory, OnDisk, at, word
 from tests.support.builders import columnar, day
 from tests.support.examples import examples
 
@@ -30,10 +30,12 @@ NOTHING = columnar()
 SESSION = sessions("2024-01-02", "2024-01-02")[0]
 
 
-@pytest.fixture(params=["partition_manager", "compacted", "in_memory"])
+@pytest.fixture(params=["partition_manager", "compacted", "in_bucket", "in_memory"])
 def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Harness:
     if request.param == "in_memory":
         return InMemory()
+    if request.param == "in_bucket":
+        return InBucket()
     return OnDisk(tmp_path) if request.param == "partition_manager" else Compacted(tmp_path)
 
 

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow.parquet as pq
-from attrs import define, field
+from attrs import define, evolve, field
 
+from marketpipe.shared_kernel.domain.object_catalog import CatalogChange
 from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars, SymbolDaySlice
 from marketpipe.shared_kernel.domain.symbol import SymbolDay
 from marketpipe.shared_kernel.domain.timestamp import TimeWindow
 from marketpipe.shared_kernel.events import StoredSymbolDay
 from marketpipe.shared_kernel.infrastructure.arrow_bars import ArrowBars
+from marketpipe.shared_kernel.infrastructure.machine.machine import Machine
 from marketpipe.storage.application.ports import BarStore
 from marketpipe.storage.domain.data_partition import DataPartition, MonthPartition
 from marketpipe.storage.infrastructure.compacted.month_file import END_BYTES, MONTH_FILE, parts_at_the_end
@@ -24,6 +26,7 @@ from marketpipe.storage.infrastructure.parquet_files import bars_at
 from marketpipe.testing import FakeClock, bar, bar_table
 from tests.support.builders import columnar, day
 from tests.support.in_memory_bar_store import InMemoryBarStore
+from tests.support.object_disks import ROOM, ObjectsInMemory
 from tests.support.store_on_disk import StoreOnDisk
 
 Row = dict[str, Any]
@@ -92,6 +95,32 @@ class Compacted(OnDisk):
         content[end.offset + end.size - 9] ^= 255
         path.write_bytes(bytes(content))
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@define
+class InBucket(OnDisk):
+    """A store whose files are in objects: ``root`` is not on any disk."""
+
+    root: Path = Path(ROOM)
+    objects: ObjectsInMemory = field(factory=ObjectsInMemory, kw_only=True)
+    machine: Machine = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.machine = self.objects.machine()
+        files = self.objects.files(self.machine)
+        self.store = StoreOnDisk(self.root, clock=self.clock, machine=self.machine, files=files).partitions
+
+    def damage(self, day: SymbolDay) -> None:
+        """As if the server had lost bytes of the object, which is read again."""
+        found = self.objects.catalog.find(f"data/{DataPartition(day).path}")
+        assert found is not None
+        key, end = f"{found.object}-damaged", found.offset + found.size
+        self.objects.store.objects[key] = self.objects.store.objects[found.object][: end - 9] + bytes(9)
+        self.objects.catalog.change(CatalogChange(placed=[evolve(found, object=key)]))
+
+    def _rows(self, path: Path) -> list[Row]:
+        found = bars_at(str(path), disk=self.machine.disk)
+        return [] if found is None else found.to_pylist()
 
 
 @define

@@ -30,6 +30,7 @@ from marketpipe.storage.infrastructure.partition_manager import PartitionManager
 from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
 from marketpipe.storage.infrastructure.publishing.folder_exchange import FolderExchange
 from marketpipe.storage.infrastructure.publishing.month_folders import MonthFolders
+from marketpipe.storage.infrastructure.publishing.published_files import PublishedFiles
 from marketpipe.storage.infrastructure.reading.bar_loader import BarLoader
 from marketpipe.storage.infrastructure.reading.duckdb_query import DuckDBQuery
 from marketpipe.storage.infrastructure.store_layout import VERSION_INDEX, StoreLayout
@@ -63,7 +64,7 @@ class StoreOnDisk:
     identity: DatasetIdentity = IDENTITY
     compression: str = "zstd"
     machine: Machine = field(default=HERE, kw_only=True)
-    files: DurableFiles = field(default=Factory(lambda store: DurableFiles(machine=store.machine), takes_self=True))
+    files: PublishedFiles = field(default=Factory(lambda store: DurableFiles(machine=store.machine), takes_self=True))
     register: VersionRegister = field(factory=NothingRecorded)
     clock: FakeClock = field(factory=FakeClock)
     closing_auction: int | None = None

@@ -101,12 +101,22 @@ def test_no_function_of_the_composition_makes_a_new_thing_by_accident() -> None:
     """One that makes a thing either says ``new_`` or is under ``@once``; the others only choose among things."""
     locks = {"update_lock", "store_lock", "aggregation_lock"}
     asked = {"holds_imported_bars", "known_identity", "latest_final", "capabilities"}
-    choosing = {"state", "known_state", "finality", "has_records", "has_opened_state", *asked, *locks}
+    choosing = {
+        "state",
+        "known_state",
+        "finality",
+        "has_records",
+        "has_opened_state",
+        "areas",
+        "together",
+        *asked,
+        *locks,
+    }
     makers = {
         name: function
         for module in (composition, place_parts)
         for name, function in inspect.getmembers(module, inspect.isfunction)
-        if function.__module__ == module.__name__ and not name.startswith(("new_", "subscribe_", "_location"))
+        if function.__module__ == module.__name__ and not name.startswith(("new_", "subscribe_", "_"))
     }
     plain = {name for name, function in makers.items() if not hasattr(function, "__wrapped__")}
     assert plain == choosing

@@ -63,9 +63,8 @@ OF_VERSIONS: Final = (
         "no revision without bars follows a withdrawn day",
         change(
             MANAGER,
-            "                    group.add(self._layout.revision(since), version.content, "
-            "version.known_since.epoch_micros * 1000)\n",
-            "                    pass\n",
+            "                        group.add(self._layout.revision(since), version.content, modified_ns)\n",
+            "                        pass\n",
         ),
         ("as of",),
         told("""

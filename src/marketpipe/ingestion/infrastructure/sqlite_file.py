@@ -9,6 +9,7 @@ import ctypes
 import errno
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -48,6 +49,12 @@ RECOVER: Final = "'marketpipe recover' builds a new one from the stored files"
 FREE_SPACE: Final = "free space or allow writing there, and run the same command again"
 
 
+class _Together(ExitStack):
+    """What ends with the transaction of one thread."""
+
+    is_begun = False
+
+
 class SQLiteFile:
     """The state file as one store uses it: one connection behind a lock, and the name under which it holds leases.
 
@@ -70,7 +77,7 @@ class SQLiteFile:
             refuse_network(path, machine.processes)
         self.path, self.holder, self._machine = path, HolderLock(path, machine), machine
         self._lock, self._process = machine.threads.reentrant_lock(), os.getpid()
-        self._is_together = False
+        self._together = threading.local()
         with _translated(path), ExitStack() as undo:
             if not is_in_memory:
                 make_folders(machine.disk, path.parent)
@@ -93,7 +100,9 @@ class SQLiteFile:
         Raises ``StateError`` also if the file was archived meanwhile: what is written there is never read again.
         """
         with self._used():
-            if self._is_together:
+            if (begun := self._begun_together()) is not None:
+                if not begun.is_begun:
+                    self._begin(begun)
                 yield self._connection
                 return
             with self._synced() if durable else nullcontext(), transaction(self._connection):
@@ -111,22 +120,32 @@ class SQLiteFile:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Let all that this thread writes inside be one durable transaction; other threads wait for its end."""
+        """Let all that this thread writes inside be one durable transaction. It begins with the first write: whatever
+        comes before keeps no other thread waiting.
+        """
         with _translated(self.path):
             self._refuse_fork()
-        with self._lock:
-            if self._is_together:
+        if self._begun_together() is not None:
+            yield
+            return
+        # What is done inside has its own errors, which are not those of the file.
+        with _sqlite_translated(self.path), _Together() as begun:
+            self._together.begun = begun
+            try:
                 yield
-                return
-            # What is done inside has its own errors, which are not those of the file.
-            with _sqlite_translated(self.path), self._synced(), transaction(self._connection):
-                with _translated(self.path):
-                    self._refuse_another()
-                self._is_together = True
-                try:
-                    yield
-                finally:
-                    self._is_together = False
+            finally:
+                self._together.begun = None
+
+    def _begun_together(self) -> _Together | None:
+        begun: _Together | None = getattr(self._together, "begun", None)
+        return begun
+
+    def _begin(self, begun: _Together) -> None:
+        begun.is_begun = True
+        begun.enter_context(self._lock)
+        begun.enter_context(self._synced())
+        begun.enter_context(transaction(self._connection))
+        self._refuse_another()
 
     def _refuse_another(self) -> None:
         if self._is_another():

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Final
 
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
-from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
+from marketpipe.shared_kernel.domain.errors import IngestionInterrupted, PartitionUnreadableError
 from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars
 from marketpipe.shared_kernel.domain.store_inventory import DayComparison
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
@@ -35,6 +35,8 @@ A file that cannot be read is the ``error`` of its day.
 """
 StoredDays = Callable[[Iterable[Symbol], TradingDate, TradingDate], Iterator[SymbolDay]]
 """Yields the stored days between the dates, both inclusive, ascending by symbol, then date."""
+Together = Callable[[], AbstractContextManager[None]]
+"""Makes one transaction of all that this thread writes into the state inside; an error ends it, and nothing is kept."""
 NewLock = Callable[[], AbstractContextManager[None]]
 ReadBars = Callable[[Sequence[SymbolDay]], ColumnarBars]
 """Raises ``PartitionUnreadableError``."""
@@ -46,13 +48,37 @@ class BarStorer:
     It raises ``StoreBusyError`` if the lease ran out and another worker has taken it; then nothing is stored.
     """
 
-    def __init__(self, store: BarStore, pin_lease: Callable[[BarsRequest], None], bus: EventBus) -> None:
-        self._store, self._pin_lease, self._bus = store, pin_lease, bus
+    def __init__(
+        self,
+        store: BarStore,
+        pin_lease: Callable[[BarsRequest], None],
+        bus: EventBus,
+        together: Together | None = None,
+    ) -> None:
+        """``together`` is for a store whose files take their places by what is written in the state: that, the lease
+        and the records of what was stored are one transaction then. See docs/adr/0048.
+        """
+        self._store, self._pin_lease, self._bus, self._together = store, pin_lease, bus, together
 
     def on_bars_validated(self, event: BarsValidated) -> None:
         self._pin_lease(event.request)
-        days = self._store.store(event.accepted, event.rejected)
-        self._bus.publish(BarsStored(event.request, days))
+        if self._together is None:
+            days = self._store.store(event.accepted, event.rejected)
+            self._bus.publish(BarsStored(event.request, days))
+        else:
+            self._store_together(event, self._together)
+
+    def _store_together(self, event: BarsValidated, together: Together) -> None:
+        stop: IngestionInterrupted | None = None
+        with together():
+            days = self._store.store(event.accepted, event.rejected)
+            self._pin_lease(event.request)  # again, as a part of this transaction: a late one must change nothing
+            try:
+                self._bus.publish(BarsStored(event.request, days))
+            except IngestionInterrupted as error:
+                stop = error  # it comes after the records, which are to be kept
+        if stop is not None:
+            raise stop
 
 
 class OfficialDayStorer:

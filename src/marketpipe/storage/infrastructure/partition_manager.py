@@ -125,13 +125,15 @@ class PartitionManager:
             for version in versions:
                 self._expand_month(version.symbol_day, write)
             self._keep_hidden(versions)
-            self._files.keep({path: self._layout.revision(revision) for path, revision in former.items()})
-            with self._files.group() as group:
+            with self._files.collected():
+                self._files.keep({path: self._layout.revision(revision) for path, revision in former.items()})
+                with self._files.group() as group:
+                    for version in versions:
+                        since = Revision(version.symbol_day, version.known_since)
+                        modified_ns = version.known_since.epoch_micros * 1000
+                        group.add(self._layout.revision(since), version.content, modified_ns)
                 for version in versions:
-                    since = Revision(version.symbol_day, version.known_since)
-                    group.add(self._layout.revision(since), version.content, version.known_since.epoch_micros * 1000)
-            for version in versions:
-                self._files.remove(version.path)
+                    self._files.remove(version.path)
             self._files.confirm([version.path for version in versions])
 
     def _without_bars(self, day: SymbolDay, write: _Write) -> NewVersion:
@@ -281,8 +283,9 @@ class PartitionManager:
         self._doubt_made_of_rot(write)
         # The process that renamed an unchanged file may have died before it synced the folder.
         self._files.confirm([version.path for version in write.unchanged])
-        for path in write.emptied_quarantines:
-            self._files.remove(path)
+        with self._files.collected():
+            for path in write.emptied_quarantines:
+                self._files.remove(path)
         marks = {each.symbol_day: each.stored.mark for each in write.unchanged if each.stored is not None}
         for each in write.changed:
             marks[each.symbol_day] = file_mark(len(each.content), group.modified_ns[each.path])

@@ -223,12 +223,13 @@ class AggregateFiles:
 
     def _remove_other_forms(self, published: Iterable[AggregateFile]) -> None:
         """Remove the copies that were made before another form was configured, now that those in this form exist."""
-        for file in published:
-            for form in COPY_FORMATS if file.is_copy else ():
-                path = self._layout.copy(file.months[0], form)
-                with suppress(OSError):  # what cannot be examined stays
-                    if path != file.path and lexists(self._layout.disk, path):
-                        self._files.remove(Path(path))
+        with self._files.collected():
+            for file in published:
+                for form in COPY_FORMATS if file.is_copy else ():
+                    path = self._layout.copy(file.months[0], form)
+                    with suppress(OSError):  # what cannot be examined stays
+                        if path != file.path and lexists(self._layout.disk, path):
+                            self._files.remove(Path(path))
 
 
 def _add_to(group: FileGroup, added: list[AggregateFile], made: MadeFile) -> None:

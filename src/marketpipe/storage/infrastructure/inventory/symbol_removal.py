@@ -29,9 +29,10 @@ class SymbolRemoval:
 
     def remove_derived(self, symbol: Symbol) -> None:
         """Remove the aggregates and the read copies."""
-        for found in self._walk.of_symbol(symbol):
-            if not isinstance(found, str) and found.area in DERIVED:
-                self._files.remove(Path(found.on_disk))
+        with self._files.collected():
+            for found in self._walk.of_symbol(symbol):
+                if not isinstance(found, str) and found.area in DERIVED:
+                    self._files.remove(Path(found.on_disk))
 
     def prune(self, symbol: Symbol) -> None:
         """Remove the empty folders of a symbol: a folder would let it count as stored."""

@@ -109,16 +109,17 @@ class OfficialFiles:
         """
         years = self._layout.official_years(symbol)
         recorded = self._register.years(symbol, years[0], years[-1]) if years else {}
-        with self._files.group() as group:
+        with self._files.collected():
+            with self._files.group() as group:
+                for year in years:
+                    path = self._layout.official_days(symbol, year)
+                    history = history_or_none(self._layout.official_history(symbol, year), self._disk)
+                    stated = StorageMetadata(self._identity, symbol, f"{year:04d}", Timeframe.DAY_1, SCHEMA_VERSION)
+                    stored = find_stored(path, stated.as_mapping, self._disk)
+                    rows = closed_history(history, stored, recorded.get(year), self._clock)
+                    group.add(self._layout.official_history(symbol, year), encode_history(rows))
             for year in years:
-                path = self._layout.official_days(symbol, year)
-                history = history_or_none(self._layout.official_history(symbol, year), self._disk)
-                stated = StorageMetadata(self._identity, symbol, f"{year:04d}", Timeframe.DAY_1, SCHEMA_VERSION)
-                stored = find_stored(path, stated.as_mapping, self._disk)
-                rows = closed_history(history, stored, recorded.get(year), self._clock)
-                group.add(self._layout.official_history(symbol, year), encode_history(rows))
-        for year in years:
-            self._files.remove(self._layout.official_days(symbol, year))
+                self._files.remove(self._layout.official_days(symbol, year))
         self._files.confirm([self._layout.official_days(symbol, year) for year in years])
 
     def _store(self, answers: Sequence[_Answer], announce: Announce) -> list[StoredOfficialYear]:
@@ -126,13 +127,14 @@ class OfficialFiles:
         years = [self._year(each, now) for each in answers]
         if changes := tuple(change for year in years for change in year.changes()):
             announce(changes)
-        self._keep_histories(years)
-        with self._files.group() as group:
-            self._add(years, group)
-            group.publish()
-        for year in years:
-            for path in year.emptied:
-                self._files.remove(path)
+        with self._files.collected():
+            self._keep_histories(years)
+            with self._files.group() as group:
+                self._add(years, group)
+                group.publish()
+            for year in years:
+                for path in year.emptied:
+                    self._files.remove(path)
         return [_result(year, group) for year in years]
 
     def _keep_histories(self, years: Sequence[_Year]) -> None:

@@ -56,6 +56,13 @@ class PublishedFiles(Protocol):
         Raises ``StorageError``; each file is then wholly the old one or wholly the new one.
         """
 
+    def collected(self) -> AbstractContextManager[None]:
+        """Say that what this thread publishes, keeps and removes inside belongs together: where each change costs a
+        request, it is one change at the end. The caller relies on none of it inside.
+
+        Raises ``StorageError``.
+        """
+
     def keep(self, second_names: Mapping[Path, Path]) -> None:
         """Give each file a second name, under which it remains when another file is published over the first.
 
