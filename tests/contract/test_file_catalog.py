@@ -119,6 +119,13 @@ def test_a_file_is_renamed_by_a_second_name_and_removing_its_first(catalog: File
     assert catalog.objects() == {}
 
 
+def test_two_files_exchange_their_names_by_second_names(catalog: FileCatalog) -> None:
+    catalog.change(CatalogChange(placed=[placed(ONE), placed(OTHER, NEXT_PACK)]))
+    catalog.change(CatalogChange(second_names={ONE: OTHER, OTHER: ONE}))
+
+    assert [*catalog.below("")] == [placed(ONE, NEXT_PACK), placed(OTHER)]
+
+
 def test_two_files_exchange_their_names_by_being_placed(catalog: FileCatalog) -> None:
     catalog.change(CatalogChange(placed=[placed(ONE), placed(OTHER, NEXT_PACK)]))
     catalog.change(CatalogChange(placed=[placed(ONE).at(OTHER), placed(OTHER, NEXT_PACK).at(ONE)]))

@@ -13,6 +13,7 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.machine.disk import read_bytes, walk
 from marketpipe.shared_kernel.infrastructure.machine.machine import HERE
 from marketpipe.storage.domain.data_partition import MonthPartition
+from marketpipe.storage.infrastructure.store_layout import scan_day_files
 from tests.support.bar_stores import at
 from tests.support.builders import day
 from tests.support.object_disks import ROOM, ObjectsInMemory
@@ -88,3 +89,18 @@ def test_both_load_the_same_bars_now_and_as_of_a_moment(stores: list[StoreOnDisk
     assert all(table.num_rows for table in loaded[0])
     assert timeframe is not Timeframe.MINUTE_1 or not loaded[0][0].equals(loaded[0][1])
     assert all(one.equals(other) for one, other in zip(*loaded, strict=True))
+
+
+def test_the_days_of_a_compacted_month_are_listed_without_a_request(
+    stores: list[StoreOnDisk], objects: ObjectsInMemory
+) -> None:
+    _, store = stores
+    fill(store)
+    month = MonthPartition(Symbol("AAPL"), 2024, 1)
+    before = scan_day_files(store.layout.month(month), store.layout.disk)
+    assert store.compact("AAPL") is not None
+    fresh = StoreOnDisk(Path(ROOM), machine=objects.machine()).layout
+    objects.store.requests.clear()
+
+    assert scan_day_files(fresh.month(month), fresh.disk) == before
+    assert objects.store.requests == {}

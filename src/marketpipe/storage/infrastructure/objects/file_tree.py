@@ -18,7 +18,7 @@ from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.object_catalog import AppendedLines, CatalogChange, FileCatalog, PlacedFile
 from marketpipe.shared_kernel.infrastructure.machine.threads import REAL_THREADS, Threads
 from marketpipe.storage.infrastructure.objects.object_store import ObjectStore
-from marketpipe.storage.infrastructure.objects.packs import NewPackedFile, new_pack
+from marketpipe.storage.infrastructure.objects.packs import NewPackedFile, new_pack, with_its_end
 
 FILE_ENDINGS: Final = (".parquet", ".csv", ".arrow", ".json")
 FOLDER_NAME: Final = re.compile(r"(?:symbol=.+|timeframe=\w+|year=\d+|month=\d+)", re.ASCII)
@@ -263,7 +263,7 @@ class FileTree:
             second_names={
                 file.path: target for target, file in others.items() if not is_own(file.path) and file.path != target
             },
-            removed=[path for path in gone if path not in shared and not is_own(path)],
+            removed=[each for path in gone if path not in shared and not is_own(path) for each in with_its_end(path)],
         )
         placed = self._publish(new, change)
         self._remember({target: file.at(target) for target, file in moves.items() if is_own(target)}, moves, gone)

@@ -20,6 +20,7 @@ from marketpipe.shared_kernel.domain.errors import ObjectLostError
 from marketpipe.shared_kernel.domain.object_catalog import FileCatalog, PlacedFile
 from marketpipe.shared_kernel.infrastructure.machine.disk import AnyPath, Buffer, Disk, FoundEntry
 from marketpipe.shared_kernel.infrastructure.machine.machine import Machine
+from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE
 from marketpipe.storage.infrastructure.objects.file_tree import FileTree, refuse
 from marketpipe.storage.infrastructure.objects.object_reader import ObjectReader
 from marketpipe.storage.infrastructure.objects.object_store import ObjectStore
@@ -31,6 +32,7 @@ from marketpipe.storage.infrastructure.objects.opened_files import (
     folder_status,
     status_of,
 )
+from marketpipe.storage.infrastructure.objects.packs import ENDS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -99,7 +101,7 @@ class ObjectDisk:
     def _opened_file(self, file: PlacedFile, flags: int) -> OpenedFile:
         if flags & os.O_DIRECTORY:
             refuse(errno.ENOTDIR)
-        return OpenedFile(file, flags, self._content, self._tree, self._now_ns)
+        return OpenedFile(file, flags, self._content, self._tree, self._now_ns, self._end)
 
     def _new(self, opened: Opened) -> int:
         with self._lock:
@@ -340,6 +342,13 @@ class ObjectDisk:
     def _file(self, fd: int) -> OpenedFile:
         opened = self._any(fd)
         return opened if isinstance(opened, OpenedFile) else refuse(errno.EISDIR)
+
+    def _end(self, file: PlacedFile) -> bytes | None:
+        """Return the last bytes of a month file, if they are known without a request."""
+        if self._reader.has(file) or not file.path.endswith(f"/{MONTH_FILE}"):
+            return None
+        found = self._tree.find(f"{ENDS}{file.path}")
+        return found.content if found is not None and found.modified_ns == file.modified_ns else None
 
     def _content(self, file: PlacedFile) -> bytes:
         try:

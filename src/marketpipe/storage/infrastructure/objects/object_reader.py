@@ -59,6 +59,10 @@ class ObjectReader:
                     found = self._fetched(file)
         return found
 
+    def has(self, file: PlacedFile) -> bool:
+        """Return whether the content of a file is known without a request."""
+        return file.content is not None or self._is_kept(_place_of(file))
+
     def _fetched(self, file: PlacedFile) -> bytes:
         wanted = self._with_those_beside_it(file)
         first, end = wanted[0].offset, max(each.offset + each.size for each in wanted)

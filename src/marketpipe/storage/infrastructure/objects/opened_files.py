@@ -70,7 +70,10 @@ class OpenedFile:
         content: Callable[[PlacedFile], bytes],
         tree: FileTree,
         now_ns: Callable[[], int],
+        end: Callable[[PlacedFile], bytes | None] = lambda _: None,
     ) -> None:
+        """``end`` returns the last bytes of a file, if they are known without reading it."""
+        self._end = end
         self._file, self._flags, self._content, self._tree, self._now_ns = file, flags, content, tree, now_ns
         self._written: bytearray | None = None
         self._position, self._time = 0, None if not flags & os.O_TRUNC else now_ns()
@@ -87,6 +90,8 @@ class OpenedFile:
             refuse(errno.EBADF)
         if min(length, offset) < 0:
             refuse(errno.EINVAL)
+        if self._written is None and (end := self._end(self._file)) and offset + len(end) >= self._file.size:
+            return end[len(end) - self._file.size + offset :][:length]
         return bytes(self._bytes()[offset : offset + length])
 
     def write(self, data: Buffer) -> int:

@@ -16,10 +16,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.object_catalog import AppendedLines, CatalogChange, PlacedFile
+from marketpipe.storage.infrastructure.compacted.month_file import END_BYTES as MONTH_END_BYTES
+from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE
 from marketpipe.storage.infrastructure.compacted.parquet_end import LENGTH_AND_MAGIC, MAGIC, footer_length
 from marketpipe.storage.infrastructure.objects.object_store import PACKS, ObjectStore, StoredObject
 
@@ -36,6 +38,11 @@ JOINED_BYTES: Final = 4096
 VERSION: Final = 1
 NO_INDEX: Final = (zlib.error, ValueError, LookupError, TypeError, AttributeError)
 """What comes of reading bytes that are no index."""
+
+
+ENDS: Final = "ends/"
+"""Where the catalog has the ends of month files, by their paths. They say which days are in a month, so that planning,
+which asks for the days of all months, costs no request."""
 
 
 class PackDamaged(ValueError):
@@ -105,13 +112,23 @@ def new_pack(files: Sequence[NewPackedFile], changes: CatalogChange, moment_ns: 
         digest = sha256(file.content).hexdigest()
         packed.append(PackedFile(file.path, offset, len(file.content), file.modified_ns, digest))
         offset += len(file.content)
-    index = PackIndex(packed, changes, moment_ns, job)
+    ends = [
+        PlacedFile.inline(f"{ENDS}{file.path}", file.content[-MONTH_END_BYTES:], file.modified_ns)
+        for file in files
+        if file.path.endswith(f"/{MONTH_FILE}")
+    ]
+    index = PackIndex(packed, evolve(changes, placed=[*changes.placed, *ends]), moment_ns, job)
     written = zlib.compress(_written(index))
     end = _parquet_end(contents, written)
     if end is not None:
         return Pack(b"".join([*contents, end]), index, PARQUET)
-    ends = (written, len(written).to_bytes(4, "little"), CONTAINER_MAGIC)
-    return Pack(b"".join([*contents, *ends]), index, CONTAINER)
+    written += len(written).to_bytes(4, "little") + CONTAINER_MAGIC
+    return Pack(b"".join([*contents, written]), index, CONTAINER)
+
+
+def with_its_end(path: str) -> list[str]:
+    """Return a path with that of the end that the catalog has of the file; both go together."""
+    return [path, f"{ENDS}{path}"] if path.endswith(f"/{MONTH_FILE}") else [path]
 
 
 def index_of(store: ObjectStore, stored: StoredObject) -> PackIndex:

@@ -92,6 +92,29 @@ def test_a_file_is_read_with_one_request_however_it_is_read(objects: ObjectsInMe
     assert objects.store.requests == {"get": 1}
 
 
+def test_the_end_of_a_month_file_is_known_without_a_request(objects: ObjectsInMemory) -> None:
+    content, path = os.urandom(10_000), f"{MONTH}/days.parquet"
+    put(objects.disk(), path, content)
+    objects.store.requests.clear()
+    disk = objects.disk()
+    opened = disk.open(path, os.O_RDONLY)
+
+    assert disk.pread(opened, 4096, 10_000 - 4096) == content[-4096:]
+    assert [disk.pread(opened, 10, 9_980), disk.pread(opened, 99, 9_980)] == [content[-20:-10], content[-20:]]
+    assert disk.pread(opened, 10, 10_001) == b""
+    assert objects.store.requests == {}
+
+    assert disk.pread(opened, 4097, 10_000 - 4097) == content[-4097:]
+    assert disk.pread(opened, 4096, 10_000 - 4096) == content[-4096:]
+    assert objects.store.requests == {"get": 1}
+
+    put(objects.disk(), path, content[::-1])  # at the same moment by the clock, so that only its time tells them apart
+    objects.disk().utime(path, ns=(5, 5))
+    assert disk.pread(disk.open(path, os.O_RDONLY), 4096, 10_000 - 4096) == content[::-1][-4096:]
+    disk.unlink(path)
+    assert not objects.catalog.has_any("ends")
+
+
 def test_an_open_folder_is_a_snapshot_whose_files_stay_readable(objects: ObjectsInMemory, disk: ObjectDisk) -> None:
     folder = disk.open(MONTH, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     compacted = PlacedFile("data/symbol=A/year=2024/month=01/days.parquet", "objects/month", 0, 5, 1)
