@@ -65,6 +65,11 @@ PUT_INTO_SQL: Final = frozenset(
             ("ingestion/infrastructure/sqlite_schema.py", "name"),
         ),
         ("ingestion/infrastructure/sqlite_schema.py", "kind"),
+        # parts of one statement of this package, with places for its values
+        *(
+            ("ingestion/infrastructure/postgres/native_sql.py", name)
+            for name in ("head", "body", "given", "tail", "query")
+        ),
     }
 )
 """All that is put into SQL without being bound, besides constants; each has its reason."""
@@ -94,6 +99,8 @@ STAYS_REAL: Final[Mapping[str, str]] = {
     "shared_kernel/infrastructure/system_clock.py": r"threading\.Condition|time\.monotonic",
     "ingestion/application/batch_runner.py": r"concurrent\.futures\.as_completed",
     "ingestion/infrastructure/sqlite_schema.py": r"time\.monotonic",
+    # a real server: no simulation has one
+    "ingestion/infrastructure/postgres/": r"threading\.(Lock|Event|Thread)",
     "integration/infrastructure/alpaca/alpaca_client.py": r"concurrent\.futures\.ThreadPoolExecutor",
     "integration/infrastructure/base_api_client.py": r"concurrent\.futures\.ThreadPoolExecutor",
     "integration/infrastructure/retry.py": r"random\.uniform",

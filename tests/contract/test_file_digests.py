@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from marketpipe.ingestion.infrastructure.sql.state import SqlState
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.shared_kernel.domain.store_inventory import ABSENT, FileDigests
 from tests.simulation.modelled_states import ModelledState
@@ -17,13 +18,18 @@ ONE, OTHER = f"{FOLDER}year=2024/month=01.parquet", f"{FOLDER}year=2024/month=02
 OF_ANOTHER = "aggregates/timeframe=5m/symbol=BRK.BA/year=2024/month=01.parquet"
 
 
-@pytest.fixture(params=["SQLite", "simulated", "in memory"])
+@pytest.fixture(params=["SQLite", "simulated", "in memory", "postgresql"])
 def digests(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[FileDigests]:
     if request.param == "in memory":
         yield InMemoryFileDigests()
         return
-    is_real = request.param == "SQLite"
-    state = SQLiteState(tmp_path / "state.sqlite", "../data") if is_real else ModelledState()
+    state: SqlState
+    if request.param == "postgresql":
+        state = request.getfixturevalue("postgres_states").open()
+    elif request.param == "SQLite":
+        state = SQLiteState(tmp_path / "state.sqlite", "../data")
+    else:
+        state = ModelledState()
     yield state.file_digests
     state.close()
 

@@ -33,6 +33,7 @@ from tests.support.checkpoints import CHECKED_AT as NOW
 from tests.support.checkpoints import answer, record
 from tests.support.examples import examples
 from tests.support.in_memory_ingestion_state import InMemoryIngestionState
+from tests.support.postgres_states import states_in
 
 LATER = NOW.plus(timedelta(seconds=1.5))
 FIRST, LAST = TradingDate.parse("2024-01-02"), TradingDate.parse("2024-01-05")
@@ -59,9 +60,10 @@ STATES: dict[str, Callable[[Path], IngestionState]] = {
 }
 
 
-@pytest.fixture(params=list(STATES))
+@pytest.fixture(params=[*STATES, "postgresql"])
 def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[IngestionState]:
-    made = STATES[request.param](tmp_path)
+    other = STATES.get(request.param)
+    made = other(tmp_path) if other else request.getfixturevalue("postgres_states").open()
     yield made
     made.close()
 
@@ -476,36 +478,48 @@ def test_a_day_that_was_emptied_and_filled_again_knows_its_new_file_only(state: 
     )
 
 
-@given(
-    st.lists(
-        st.builds(
-            aapl,
-            st.sampled_from(Outcome),
-            st.sampled_from([0, 390]),
-            rejected=st.integers(0, 3),
-            hours=st.sampled_from([SessionHours(value) for value in range(1, 8)]),
-            sha=st.sampled_from([ONE_SHA, OTHER_SHA]),
-            minutes=st.sampled_from([None, TradedMinutes.of(7)]),
-            known_since=st.sampled_from([None, NOW, LATER]),
-        ),
-        min_size=1,
-        max_size=6,
-    )
+SEVERAL_ANSWERS = st.lists(
+    st.builds(
+        aapl,
+        st.sampled_from(Outcome),
+        st.sampled_from([0, 390]),
+        rejected=st.integers(0, 3),
+        hours=st.sampled_from([SessionHours(value) for value in range(1, 8)]),
+        sha=st.sampled_from([ONE_SHA, OTHER_SHA]),
+        minutes=st.sampled_from([None, TradedMinutes.of(7)]),
+        known_since=st.sampled_from([None, NOW, LATER]),
+    ),
+    min_size=1,
+    max_size=6,
 )
+
+
+@given(SEVERAL_ANSWERS)
 @examples(60)
 def test_all_states_agree_after_any_sequence_of_records(asked: list[Answer]) -> None:
     found = []
     with TemporaryDirectory() as folder:
         for make in STATES.values():
             state = make(Path(folder))
-            record(state, asked)
-            quick = state.checkpoints.settled_hours_and_marks(Symbol("AAPL"), FIRST, LAST)
-            found.append(
-                (record_of_aapl(state), quick, state.statistics.summaries(), state.statistics.typical_volume())
-            )
+            found.append(_recorded(state, asked))
             state.close()
 
-    assert found[0] == found[1]
+    assert found[0] == found[1] == found[2]
+
+
+@given(SEVERAL_ANSWERS)
+@examples(30)
+def test_both_databases_agree_after_any_sequence_of_records(shared_database: str, asked: list[Answer]) -> None:
+    with TemporaryDirectory() as folder, states_in(shared_database) as states:
+        sqlite = _on_disk(Path(folder))
+        assert _recorded(sqlite, asked) == _recorded(states.open(), asked)
+        sqlite.close()
+
+
+def _recorded(state: IngestionState, answers: list[Answer]) -> tuple[object, ...]:
+    record(state, answers)
+    quick = state.checkpoints.settled_hours_and_marks(Symbol("AAPL"), FIRST, LAST)
+    return record_of_aapl(state), quick, state.statistics.summaries(), state.statistics.typical_volume()
 
 
 def test_typical_volumes_are_means_by_symbol_over_what_is_stored(state: IngestionState) -> None:

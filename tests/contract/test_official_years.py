@@ -31,9 +31,10 @@ STATES: dict[str, Callable[[Path], IngestionState]] = {
 }
 
 
-@pytest.fixture(params=list(STATES))
+@pytest.fixture(params=[*STATES, "postgresql"])
 def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[IngestionState]:
-    made = STATES[request.param](tmp_path)
+    other = STATES.get(request.param)
+    made = other(tmp_path) if other else request.getfixturevalue("postgres_states").open()
     yield made
     made.close()
 

@@ -1,4 +1,4 @@
-"""The contract of the port ``SymbolDayLeases``, for SQLite and the fake in memory. Two holders share a store."""
+"""The contract of the port ``SymbolDayLeases``, for both databases and the fake. Two holders share a store."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from tests.support.builders import day
 from tests.support.checkpoints import CHECKED_AT as NOW
 from tests.support.checkpoints import answer, record
 from tests.support.in_memory_ingestion_state import InMemoryIngestionState
+from tests.support.postgres_states import LeasesByTheClock, SetClock, states_in
 
 UNTIL = NOW.plus(timedelta(minutes=10))
 MONDAY, TUESDAY, WEDNESDAY = (day("AAPL", f"2024-01-0{n}") for n in (2, 3, 4))
@@ -62,9 +63,21 @@ def _in_memory(_: Path) -> Iterator[Sharing]:
     yield Sharing(state, state.leases, other, other.die)
 
 
-@pytest.fixture(params=[_on_disk, _simulated, _in_memory])
+def _in_postgres(url: str) -> Iterator[Sharing]:
+    with states_in(url) as states:
+        location, clock = states.new_location(), SetClock(NOW)
+        one, other = (states.open(location, clock) for _ in range(2))
+        of_one, of_other = (LeasesByTheClock(url, state, clock) for state in (one, other))
+        of_one.set_clock(NOW)
+        yield Sharing(one, of_one, of_other, other.close)
+
+
+@pytest.fixture(params=[_on_disk, _simulated, _in_memory, _in_postgres])
 def sharing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sharing]:
-    yield from request.param(tmp_path)
+    if request.param is _in_postgres:
+        yield from _in_postgres(request.getfixturevalue("database_with_a_clock"))
+    else:
+        yield from request.param(tmp_path)
 
 
 def take(

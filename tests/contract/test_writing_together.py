@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from marketpipe.ingestion.infrastructure.postgres.postgres_state import PostgresState
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.shared_kernel.domain.errors import StateError, StorageError
 from marketpipe.shared_kernel.domain.symbol import Symbol
@@ -17,9 +18,11 @@ from tests.simulation.modelled_states import STATE, ModelledComputer
 from tests.support.builders import day
 from tests.support.checkpoints import CHECKED_AT as NOW
 from tests.support.checkpoints import answer, record
+from tests.support.postgres_states import PostgresStates
 
+AnyState = SQLiteState | PostgresState
 MONDAY, LATER = day("AAPL", "2024-01-02"), NOW.plus(timedelta(minutes=10))
-Two = tuple[SQLiteState, SQLiteState]
+Two = tuple[AnyState, AnyState]
 
 
 def _on_disk(folder: Path) -> Iterator[Two]:
@@ -38,23 +41,28 @@ def _simulated(_: Path) -> Iterator[Two]:
     computer.close()
 
 
-@pytest.fixture(params=[_on_disk, _simulated])
+@pytest.fixture(params=[_on_disk, _simulated, "postgresql"])
 def states(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Two]:
     """Two processes that have the same state open."""
-    yield from request.param(tmp_path)
+    if request.param == "postgresql":
+        states: PostgresStates = request.getfixturevalue("postgres_states")
+        location = states.new_location()
+        yield states.open(location), states.open(location)
+    else:
+        yield from request.param(tmp_path)
 
 
-def known(state: SQLiteState) -> list[str]:
+def known(state: AnyState) -> list[str]:
     span = TradingDate.parse("2024-01-01"), TradingDate.parse("2024-01-31")
     return [str(date) for date in state.checkpoints.between(Symbol("AAPL"), *span)]
 
 
-def record_two_roles(state: SQLiteState) -> None:
+def record_two_roles(state: AnyState) -> None:
     record(state, [answer("AAPL", "2024-01-02")])
     state.file_digests.expect({"revisions/a.parquet": "ab" * 32})
 
 
-def carry_out_together(state: SQLiteState, *acts: Callable[[SQLiteState], object]) -> None:
+def carry_out_together(state: AnyState, *acts: Callable[[AnyState], object]) -> None:
     with state.together():
         for act in acts:
             act(state)
@@ -70,23 +78,23 @@ def test_what_is_recorded_together_appears_at_once(states: Two) -> None:
     assert list(other.file_digests.below("revisions/")) == ["revisions/a.parquet"]
 
 
-def _by_the_caller(state: SQLiteState) -> None:
+def _by_the_caller(state: AnyState) -> None:
     raise StorageError("the object could not be stored")
 
 
-def _by_the_state(state: SQLiteState) -> None:
+def _by_the_state(state: AnyState) -> None:
     state._database.query("SELECT no_column FROM stores", ())
 
 
 @pytest.mark.parametrize(("fail", "error"), [(_by_the_caller, StorageError), (_by_the_state, StateError)])
 def test_an_error_leaves_nothing_of_what_was_recorded_together(
-    states: Two, fail: Callable[[SQLiteState], None], error: type[Exception]
+    states: Two, fail: Callable[[AnyState], None], error: type[Exception]
 ) -> None:
     one, other = states
     with pytest.raises(error) as raised:
         carry_out_together(one, record_two_roles, fail)
 
-    assert str(raised.value).count("the state file") == (error is StateError)
+    assert str(raised.value).count("the state ") == (error is StateError)
     assert (known(one), known(other), other.file_digests.below("revisions/")) == ([], [], {})
     record_two_roles(one)
     assert known(other) == ["2024-01-02"]
@@ -117,6 +125,10 @@ def test_a_lease_is_pinned_in_the_same_transaction(states: Two) -> None:
     with pytest.raises(StorageError):
         carry_out_together(one, lambda state: state.leases.pin(lease, LATER), _by_the_caller)
 
-    assert other.leases.take({MONDAY: SessionHours.EXTENDED}, None, LATER, LATER).ours == {MONDAY}
+    assert other.leases.being_written([MONDAY]) == set()
+    with one.together():
+        assert one.leases.pin(lease, LATER)
+    assert other.leases.being_written([MONDAY]) == {MONDAY}
+    one.leases.release(lease)
     with one.together():
         assert not one.leases.pin(lease, LATER)
