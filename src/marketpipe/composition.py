@@ -23,7 +23,7 @@ from marketpipe.place_parts import (
     has_opened_state,
     known_state,
     layout,
-    new_state_file,
+    new_stored_state,
     state,
     store_lock,
     together,
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from marketpipe.ingestion.application.official_days import OfficialDaysCoordinator
     from marketpipe.ingestion.application.ports import IngestionState
     from marketpipe.ingestion.application.recovery import OrphanAdopter, StateRecoverer
-    from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
+    from marketpipe.ingestion.infrastructure.sql.state import SqlState
     from marketpipe.integration.application.bars_fetcher import BarsFetcher
     from marketpipe.integration.application.ports import MarketDataProvider
     from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, OfficialDays, StoreInventory
@@ -158,7 +158,7 @@ def known_identity(parts: Parts) -> DatasetIdentity | None:
     return stored_identity(parts).read() or (recorded[0] if recorded else None)
 
 
-def holds_imported_bars(recorded: IngestionState) -> bool:
+def holds_imported_bars(recorded: SqlState) -> bool:
     """Return whether the bars come from files of the user, so that none can be requested."""
     dataset = recorded.dataset()
     return dataset is not None and is_imported(dataset[0].provider)
@@ -219,7 +219,9 @@ def new_recoverer(parts: Parts) -> StateRecoverer:
     known = finality(parts)
     if known.closing_auction is None:  # asked of the provider's name: the state, which would know it, is lost
         known = evolve(known, closing_auction=closing_auction_of(stored_identity(parts).read()))
-    return StateRecoverer(new_state_file(parts), lambda: state(parts), calendar(parts), known, parts.clock)
+    return StateRecoverer(
+        new_stored_state(parts.config, parts.machine), lambda: state(parts), calendar(parts), known, parts.clock
+    )
 
 
 # --- integration: the market data provider
@@ -303,7 +305,7 @@ def figure_calculator(parts: Parts) -> FigureCalculator:
 
 
 @once
-def stored_official_days(parts: Parts, recorded: SQLiteState) -> OfficialDays:
+def stored_official_days(parts: Parts, recorded: SqlState) -> OfficialDays:
     from marketpipe.storage.infrastructure.official.official_reader import OfficialReader
 
     return OfficialReader(layout(parts), recorded.official_years)

@@ -15,7 +15,7 @@ from . import composition, place_parts
 if TYPE_CHECKING:
     from marketpipe.ingestion.application.coverage_assessor import CoverageAssessor
     from marketpipe.ingestion.application.ingestion_planner import GapFinder, RangeOfSymbol
-    from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
+    from marketpipe.ingestion.infrastructure.sql.state import SqlState
     from marketpipe.shared_kernel.domain.store_inventory import StoreInventory
     from marketpipe.shared_kernel.domain.symbol import Symbol
     from marketpipe.shared_kernel.domain.trading_date import TradingDate
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @once
-def assessor(parts: Parts, recorded: SQLiteState) -> CoverageAssessor:
+def assessor(parts: Parts, recorded: SqlState) -> CoverageAssessor:
     from marketpipe.ingestion.application.coverage_assessor import CoverageAssessor
     from marketpipe.ingestion.domain.coverage.baseline import CoverageThresholds
     from marketpipe.ingestion.domain.coverage.halts import KNOWN_HALTS, TradingHalt
@@ -75,5 +75,5 @@ def new_gap_finder(parts: Parts, scan: RangeScan | None = None) -> GapFinder:
 
 
 @once
-def _complete_ranges(_: Parts, __: SQLiteState) -> dict[RangeOfSymbol, object]:
+def _complete_ranges(_: Parts, __: SqlState) -> dict[RangeOfSymbol, object]:
     return {}

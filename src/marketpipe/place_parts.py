@@ -15,14 +15,15 @@ from attrs import evolve
 
 from marketpipe.config import DATA, POSTGRESQL, PipelineConfig, StoreConfig, is_on_disk, scheme_of, url_of
 from marketpipe.parts import Parts, installed_version, once
-from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.events import FilesSynced
+from marketpipe.shared_kernel.infrastructure.machine.machine import HERE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
     from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
+    from marketpipe.ingestion.infrastructure.postgres.postgres_state import PostgresState, PostgresStoredState
     from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteStateFile
     from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
     from marketpipe.shared_kernel.domain.object_catalog import FileCatalog
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from marketpipe.storage.infrastructure.objects.object_store import ObjectStore
     from marketpipe.storage.infrastructure.publishing.published_files import PublishedFiles
     from marketpipe.storage.infrastructure.store_layout import StoreLayout
+
+    AnyState = SQLiteState | PostgresState
 
 AREAS = ("aggregates", "quarantine", "revisions", "official", "copies")
 """All areas of a store but the minute bars, as the paths in its state call them."""
@@ -123,30 +126,30 @@ def _now_ns(parts: Parts) -> int:
     return parts.clock.now().epoch_micros * 1000
 
 
-def state(parts: Parts) -> SQLiteState:
+def state(parts: Parts) -> AnyState:
     return _state_in(parts, parts.config.state_path)
 
 
-def known_state(parts: Parts) -> SQLiteState:
-    """Return the state for a command that only reads: if there is no state file, an empty one in memory.
+def known_state(parts: Parts) -> AnyState:
+    """Return the state for a command that only reads: if there is no state, an empty one in memory.
 
     One that was replaced since, as by ``recover`` in another process, is opened again. Raises ``StateError``.
     """
-    from marketpipe.ingestion.infrastructure.sqlite_file import state_exists
-
     path = parts.config.state_path
     if parts.has(_state_in, path) and _state_in(parts, path).was_replaced():
         parts.forget(_state_in, path)
-    is_there = parts.has(_state_in, path) or state_exists(path, parts.machine)
+    is_there = parts.has(_state_in, path) or _exists(parts, path)
     return _state_in(parts, path if is_there else Path(":memory:"))
 
 
 @once
-def _state_in(parts: Parts, path: Path) -> SQLiteState:
+def _state_in(parts: Parts, path: Path) -> AnyState:
+    if scheme_of(path) == POSTGRESQL:
+        from marketpipe.ingestion.infrastructure.postgres.postgres_state import PostgresState
+
+        return parts.closing(PostgresState(url_of(path), _location(parts.config), parts.clock, parts.machine))
     from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 
-    if scheme_of(path) == POSTGRESQL:
-        raise ConfigurationError(f"state_path: the state cannot be kept at {url_of(path)} yet")
     return parts.closing(SQLiteState(path, _location(parts.config), machine=parts.machine))
 
 
@@ -163,18 +166,31 @@ def has_opened_state(parts: Parts) -> bool:
     return parts.has(_state_in, parts.config.state_path)
 
 
-def new_state_file(parts: Parts) -> SQLiteStateFile:
-    """Make what archives a state and makes a new one."""
+def new_stored_state(config: StoreConfig, machine: Machine) -> PostgresStoredState | SQLiteStateFile:
+    """Make what inspects a state from outside, and archives it."""
+    if scheme_of(config.state_path) == POSTGRESQL:
+        from marketpipe.ingestion.infrastructure.postgres.postgres_state import PostgresStoredState
+
+        return PostgresStoredState(url_of(config.state_path), _location(config), machine)
     from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteStateFile
 
-    return SQLiteStateFile(parts.config.state_path, _location(parts.config), parts.machine)
+    return SQLiteStateFile(config.state_path, _location(config), machine)
+
+
+def _exists(parts: Parts, path: Path) -> bool:
+    """Return whether there is a state, of this store or of another one."""
+    if scheme_of(path) == POSTGRESQL:
+        from marketpipe.ingestion.infrastructure.postgres.postgres_state import PostgresStoredState
+
+        return PostgresStoredState(url_of(path), _location(parts.config), parts.machine).exists()
+    from marketpipe.ingestion.infrastructure.sqlite_file import state_exists
+
+    return state_exists(path, parts.machine)
 
 
 def has_records(config: StoreConfig) -> bool:
-    """Return whether the state file knows this store."""
-    from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteStateFile
-
-    return SQLiteStateFile(config.state_path, _location(config)).has_store()
+    """Return whether the state knows this store."""
+    return new_stored_state(config, HERE).has_store()
 
 
 def _location(config: StoreConfig) -> str:

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from marketpipe.ingestion.application.recovery import FigureRecorder
     from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
     from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
-    from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
+    from marketpipe.ingestion.infrastructure.sql.state import SqlState
     from marketpipe.integration.application.bars_fetcher import OfficialDaysFetcher
     from marketpipe.integration.application.ports import OwnBars
     from marketpipe.integration.domain.table_import import ImportSettings
@@ -116,7 +116,7 @@ def parts_of_import(parts: Parts, bars: OwnBars, scope: IngestionScope) -> Parts
 
 
 @once
-def official_planner(parts: Parts, recorded: SQLiteState) -> OfficialDaysPlanner:
+def official_planner(parts: Parts, recorded: SqlState) -> OfficialDaysPlanner:
     from marketpipe.ingestion.application.official_days import OfficialDaysPlanner
     from marketpipe.ingestion.domain.official_days import OfficialLimits
 
@@ -127,7 +127,7 @@ def official_planner(parts: Parts, recorded: SQLiteState) -> OfficialDaysPlanner
     return OfficialDaysPlanner(composition.calendar(parts), composition.finality(parts), stored, limits, parts.clock)
 
 
-def official_check(parts: Parts, recorded: SQLiteState) -> OfficialYearCheck:
+def official_check(parts: Parts, recorded: SqlState) -> OfficialYearCheck:
     from marketpipe.storage.infrastructure.official.official_check import OfficialYearCheck
 
     lock = official_lock(parts).acquired
