@@ -201,13 +201,15 @@ def export_answer(parts: Parts, file: TableFile, sql: str) -> ExportReport:
 def query(parts: Parts) -> DuckDBQuery:
     from marketpipe.storage.infrastructure.reading.duckdb_query import DuckDBQuery
 
+    source = place_parts.laid_out_files(parts)
     made = DuckDBQuery(
         place_parts.layout(parts),
         lambda first, last: composition.calendar(parts).reaching(first, last),
         lambda: composition.closing_auction(parts),
         opened=opened_copies(parts),
-        scans=composition.day_file_scans(parts),
+        scans=composition.day_file_scans(parts) if source is None else None,
         identity=composition.stored_identity(parts),
+        source=source,
     )
     return parts.closing(made)
 

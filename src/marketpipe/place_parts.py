@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from marketpipe.shared_kernel.domain.object_catalog import FileCatalog
     from marketpipe.shared_kernel.infrastructure.exchange_calendar import CalendarCache
     from marketpipe.shared_kernel.infrastructure.machine.machine import Machine
+    from marketpipe.storage.infrastructure.objects.laid_out_files import LaidOutFiles
     from marketpipe.storage.infrastructure.objects.object_store import ObjectStore
     from marketpipe.storage.infrastructure.publishing.published_files import PublishedFiles
     from marketpipe.storage.infrastructure.store_layout import StoreLayout
@@ -120,6 +121,15 @@ def object_store(parts: Parts) -> ObjectStore:
     return ProbedObjects(
         objects, file_catalog(parts), f"s3://{bucket}", server, machine.new_name, machine.threads.lock()
     )
+
+
+def laid_out_files(parts: Parts) -> LaidOutFiles | None:
+    """Make what lays out files of a store in a bucket for DuckDB; None for a store whose files it can read."""
+    if is_on_disk(parts.config.output_path):
+        return None
+    from marketpipe.storage.infrastructure.objects.laid_out_files import LaidOutFiles
+
+    return LaidOutFiles(file_catalog(parts), object_store(parts), layout(parts), parts.machine)
 
 
 def _now_ns(parts: Parts) -> int:
