@@ -225,6 +225,46 @@ def test_an_adopted_audit_renews_the_whole_history_of_a_symbol_that_was_adjusted
         assert loaded(made, "AAPL") == expected(provider, "AAPL", SESSIONS)
 
 
+def with_a_late_day(provider: AdjustingProvider, made: Pipeline) -> None:
+    """The provider had no bars of one day at first; when it has them, it has adjusted the prices too."""
+    late, provider.bars = provider.bars, {"AAPL": {**provider.bars["AAPL"], SESSIONS[2]: []}}
+    made.ingest()
+    assert len(loaded(made, "AAPL")) == 12 * (len(SESSIONS) - 1)
+    provider.bars = late
+    provider.actions["AAPL"] = [Action(SESSIONS[5], *SPLIT)]
+
+
+def test_an_adopted_audit_stores_a_late_day_of_a_symbol_that_was_adjusted_too(tmp_path: Path) -> None:
+    provider = AdjustingProvider(history(["AAPL"]))
+    with store(tmp_path, provider, ["AAPL"]) as made:
+        with_a_late_day(provider, made)
+
+        report = made.audit(start=SESSIONS[0], adopt=True)
+
+        assert report.adopted is not None
+        assert report.adopted.ok
+        assert loaded(made, "AAPL") == expected(provider, "AAPL", SESSIONS)
+        assert not any(each.differs for each in made.audit(start=SESSIONS[0]).compared.values())
+
+
+def test_a_late_day_is_not_stored_beside_days_whose_renewal_fails(tmp_path: Path) -> None:
+    provider = AdjustingProvider(history(["AAPL"]))
+    with store(tmp_path, provider, ["AAPL"]) as made:
+        with_a_late_day(provider, made)
+        provider.forget()
+        provider.errors[2] = ProviderUnavailableError("down")  # the first request is the audit's own
+
+        report = made.audit(start=SESSIONS[0], adopt=True)
+
+        assert report.adopted is not None
+        assert not report.adopted.ok
+        assert len(loaded(made, "AAPL")) == 12 * (len(SESSIONS) - 1)
+        provider.errors.clear()
+        assert made.ingest().ok
+        made.audit(start=SESSIONS[0], adopt=True)
+        assert loaded(made, "AAPL") == expected(provider, "AAPL", SESSIONS)
+
+
 def test_days_in_the_former_scale_are_suspect_and_name_the_reason(tmp_path: Path) -> None:
     provider = AdjustingProvider(history(["AAPL"]), page=12)
     with store(tmp_path, provider, ["AAPL"]) as made:

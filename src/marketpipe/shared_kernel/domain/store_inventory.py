@@ -78,6 +78,10 @@ class DayComparison:
     def differs(self) -> bool:
         return bool(self.added or self.removed or self.changed)
 
+    @property
+    def has_stored_bars(self) -> bool:
+        return bool(self.unchanged or self.removed or self.changed)
+
 
 @frozen
 class RecordedVersion:
