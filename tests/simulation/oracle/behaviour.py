@@ -102,6 +102,18 @@ def rate(limit: int, moments: Sequence[int]) -> Findings:
         yield None if not in_one_minute else f"more than {limit} requests in one minute, the last at {moment}"
 
 
+def pause(seen: Seen, asked: Iterable[tuple[Asked, Delivered]]) -> Findings:
+    """Who is told when to come again does not come before: of a command that runs alone, one request at a time."""
+    outcome = seen.outcome
+    if outcome.beside or not all(text.startswith("wire") for text in outcome.happened):
+        return
+    until = 0.0
+    for _, answer in asked:
+        at = answer.at.epoch_micros
+        yield f"a request came {(until - at) / 1e6:.1f} s before the pause had ended" if at < until else None
+        until = max(until, at + answer.retry_after * 1e6)
+
+
 def lease(seen: Seen, limit: int, asked: Sequence[tuple[Asked, Delivered]]) -> Findings:
     """A command that runs alone waits for no dead process: it takes no longer than its requests may take."""
     outcome = seen.outcome

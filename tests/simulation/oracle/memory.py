@@ -10,6 +10,8 @@ from attrs import define, field, frozen
 
 from marketpipe.reports import AuditReport, IngestionReport
 from marketpipe.shared_kernel.domain.symbol import Outcome as DayOutcome
+from marketpipe.storage.domain.integrity import Damage as Problem
+from marketpipe.storage.domain.integrity import IntegrityReport
 from tests.simulation.ledger import Word
 from tests.simulation.oracle.files import (
     NO_FILES,
@@ -90,6 +92,9 @@ class Seen:
     def drops(self) -> bool:
         return any(kind.startswith("drop") for kind in self.kinds())
 
+    def recovers(self) -> bool:
+        return any(kind.startswith("recover") for kind in self.kinds())
+
     def went_well(self) -> bool:
         """Return whether all of its commands came to their end, and nothing went wrong in them."""
         return not self.kinds() & HARMFUL and all(
@@ -124,7 +129,8 @@ class Memory:
     that a command reported complete, and of which nothing was said since. ``has_odd_clock``: a clock of the machine was
     wrong at any time; ``has_odd_date``: the provider stated a wrong time, by which a clock that is ahead seems right.
     ``rewritten`` has the recorded content of days that somebody rewrote, until they are restated or damaged otherwise.
-    ``official_words`` has what the provider said last of each official day: one bar or none.
+    ``official_words`` has what the provider said last of each official day: one bar or none. ``named`` has the damaged
+    content of days that ``verify`` has called so, as long as its records are there.
     """
 
     files: StoreFiles = NO_FILES
@@ -145,6 +151,7 @@ class Memory:
     reported: set[Day] = field(factory=set)
     rewritten: dict[Day, bytes] = field(factory=dict)
     official_words: dict[Day, tuple[Row, ...]] = field(factory=dict)
+    named: dict[Day, bytes] = field(factory=dict)
 
     def is_doubtful(self, day: Day) -> bool:
         """Return whether a file of a symbol-day is damaged now, or its quarantine has ever been."""
@@ -172,6 +179,15 @@ class Memory:
         self._note_taken_back(seen)
         self._note_rewritten(seen)
         self._note_faults(seen.outcome)
+        if seen.kinds() & {"power loss", "copied"} or seen.drops() or seen.recovers():
+            self.named.clear()
+
+    def note_named(self, report: IntegrityReport) -> None:
+        """Take note of the damaged days that ``verify`` has named."""
+        named = {problem.path for problem in report.problems if problem.damage is Problem.ALTERED}
+        for path in named & self.damage.keys():
+            if (day := day_of(path)) is not None and (content := self.damage[path].since) is not None:
+                self.named[day] = content
 
     def _note_dropped(self, outcome: Outcome) -> None:
         """A dropped symbol has no records: nobody misses a file of it that was lost before."""
@@ -247,6 +263,9 @@ class Memory:
         self._note_complete(seen, reported)
         self._note_proven(seen)
         self._note_reported(seen, reported)
+        report = seen.outcome.value
+        if isinstance(report, IntegrityReport) and seen.outcome.step.kind == "verify" and seen.went_well():
+            self.note_named(report)
         self.files, self.heard = seen.now, heard
 
     def _note_reported(self, seen: Seen, reported: Mapping[Day, set[DayOutcome]]) -> None:
