@@ -12,7 +12,7 @@ from tests.simulation.traits import SymbolTraits
 OFFICIAL: Final = "storage/infrastructure/official/official_files.py"
 LOCK: Final = "storage/domain/dataset_lock.py"
 RATE: Final = "integration/infrastructure/rate_limiter.py"
-LEASES: Final = "ingestion/infrastructure/sqlite_leases.py"
+LEASES: Final = "ingestion/application/leases.py"
 STAGED: Final = "storage/infrastructure/publishing/staged_files.py"
 ARRIVED: Final = "storage/infrastructure/publishing/arrived_days.py"
 MANAGER: Final = "storage/infrastructure/partition_manager.py"
@@ -85,16 +85,11 @@ OF_PROMISES: Final = (
         told("2024-03-06 01:31 update [wire too-many after 7 at GET 1]"),
     ),
     Mutant(
-        "a lease that was pinned once lasts for hours",
-        change(
-            LEASES,
-            "            connection.execute(SET_LEASE_END, (until.epoch_micros, lease))\n",
-            "            connection.execute(SET_LEASE_END, (until.epoch_micros + 36_000_000_000, lease))\n",
-        ),
-        ("lease", "ends"),
-        told(
-            "2024-03-08 01:31 ingest [wire page 7 at GET 2] [pause 6000 at GET 9] | beside: ingest [pause 5 at open 1]"
-        ),
+        "a lease lasts for an hour",
+        change(LEASES, "LEASE = timedelta(minutes=10)\n", "LEASE = timedelta(minutes=60)\n"),
+        ("lease",),
+        told("2024-03-06 01:31 ingest [pause 1500 at GET 2] | beside: ingest", seed=2),
+        seeds=8,
     ),
     Mutant(
         "the temporary files of a write that has failed stay",
