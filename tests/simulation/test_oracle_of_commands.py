@@ -161,8 +161,18 @@ def test_nobody_asks_before_a_pause_has_ended() -> None:
         tell(ledger, DAY, WHOLE, at=EVENING.plus(timedelta(seconds=seconds)))
         now, asked = seen(step(), ledger, NO_FILES, NO_FILES), list(ledger.asked_since(0))
         assert len(broken(behaviour.pause(now, asked))) == wrong
+        for happened, found in ((("wire page 3 at GET 1",), wrong), (("wire burst 500 2 at GET 1",), 0)):
+            faulty = evolve(now, outcome=evolve(now.outcome, happened=happened))
+            assert len(broken(behaviour.pause(faulty, asked))) == found
         beside = evolve(now, outcome=evolve(now.outcome, beside=(step(),)))
         assert broken(behaviour.pause(beside, asked)) == []
+
+
+def test_answers_that_name_no_pause_come_in_any_order() -> None:
+    ledger = Ledger()
+    for seconds in (1, 0):
+        tell(ledger, DAY, WHOLE, at=EVENING.plus(timedelta(seconds=seconds)))
+    assert broken(behaviour.pause(seen(step(), ledger, NO_FILES, NO_FILES), list(ledger.asked_since(0)))) == []
 
 
 def test_what_verify_has_named_is_remembered_until_its_records_may_be_gone() -> None:
