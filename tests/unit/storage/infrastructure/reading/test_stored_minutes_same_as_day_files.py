@@ -36,7 +36,8 @@ MUCH_LATER = Timestamp.parse("2100-01-01T00:00:00Z")
 QUERIES = (
     "SELECT * FROM bars ORDER BY symbol, timestamp",
     "SELECT symbol, avg(close) FROM bars WHERE trading_date >= DATE '2024-01-03' GROUP BY symbol ORDER BY symbol",
-    "SELECT timestamp, close FROM bars WHERE symbol = 'AAPL' AND timestamp < TIMESTAMPTZ '2024-01-31 00:00Z'",
+    "SELECT timestamp, close FROM bars WHERE symbol = 'AAPL' AND timestamp < TIMESTAMPTZ '2024-01-31 00:00Z' "
+    "ORDER BY timestamp",
     "SELECT * FROM bars_5m JOIN bars USING (symbol, timestamp) ORDER BY symbol, timestamp",
     "SELECT * FROM bars_1w ORDER BY symbol, timestamp",
 )
