@@ -286,7 +286,8 @@ class _Drawing:
         if not calls:
             return []
         call = self._random.choice(calls)
-        return [Fault("pause", call, self._random.randint(1, usual[call].sure), "5")]
+        # Those beside it do a part of its work: it seldom makes all of the calls that it makes alone.
+        return [Fault("pause", call, self._random.randint(1, (usual[call].sure + 1) // 2), "5")]
 
     def _usual(self, kind: str) -> Counted:
         return usual_calls(kind, is_first=not self._has_asked, symbols=len(self._symbols))
