@@ -80,6 +80,10 @@ ENDS: Final = {"disk full": "disk freed", "disk read-only": "disk writable", "cl
 AREAS: Final = ("data", "data", "data", "revisions", "aggregates", "official", "quarantine", "copies")
 
 
+PLACED: Final = ("folder", "link", "link to itself", "pipe", "file")
+"""What takes the place of a file; a file is that of another symbol, day or month."""
+
+
 def weighted(random: Random, weights: Mapping[T, float]) -> T:
     return random.choices([*weights], [*weights.values()])[0]
 
@@ -325,7 +329,11 @@ class _Drawing:
         random, kind = self._random, weighted(self._random, EVENTS)
         what: dict[str, Any] = {"area": random.choice(AREAS)} if kind in ("rot", "file lost", "something else") else {}
         if kind == "something else":
-            what["by"] = random.choice(("folder", "link"))
+            what["by"] = random.choice(PLACED)
+        if kind == "rewritten" and random.random() < 0.4:
+            what["area"] = "revisions"
+        if what.get("area") == "revisions" and random.random() < 0.6:
+            what["file"] = "known_since"
         if kind == "folder moved":
             what["symbol"] = random.choice(self._symbols).symbol
         if kind == "disk full":

@@ -122,10 +122,11 @@ class Memory:
 
     ``damage`` has the files that are damaged now, ``ever_damaged`` the paths of all that were. ``words`` are all whole
     words on minutes so far. ``is_machine_well``: no process was killed and no call has failed so far, and no power loss
-    or damage happened; ``is_disk_well``: processes may have been killed, and nothing worse; ``is_provider_well``: the
-    wire has done nothing wrong so far. ``doubted`` are the symbol-days, or symbols with a month, of which a file was
-    ever damaged. ``proven`` are the paths of files whose bytes are on
-    record for certain; ``is_fresh``: all aggregates were made of the minutes that are stored. ``reported`` are the days
+    or damage happened; ``is_disk_well``: processes may have been killed, and nothing worse; ``is_only_damaged``: files
+    may have been damaged from outside, and nothing else happened; ``is_provider_well``: the wire has done nothing wrong
+    so far. ``doubted`` are the symbol-days, or symbols with a month, of which a file was ever damaged. ``proven`` are
+    the paths of files whose bytes are on record for certain; ``is_fresh``: all aggregates were made of the minutes that
+    are stored. ``reported`` are the days
     that a command reported complete, and of which nothing was said since. ``has_odd_clock``: a clock of the machine was
     wrong at any time; ``has_odd_date``: the provider stated a wrong time, by which a clock that is ahead seems right.
     ``rewritten`` has the recorded content of days that somebody rewrote, until they are restated or damaged otherwise.
@@ -142,6 +143,7 @@ class Memory:
     doubted: set[Day] = field(factory=set)
     is_machine_well: bool = True
     is_disk_well: bool = True
+    is_only_damaged: bool = True
     is_provider_well: bool = True
     has_odd_clock: bool = False
     has_odd_date: bool = False
@@ -236,8 +238,9 @@ class Memory:
     def _note_faults(self, outcome: Outcome) -> None:
         for each in outcome.all():
             kinds = {text.split(" ")[0] for text in each.happened}
-            is_ill = each.step.kind in HARMFUL or each.ended in ("killed", "stuck")
-            self.is_machine_well &= not is_ill and all(kind in (*HARMLESS_FAULTS, "clock") for kind in kinds)
+            goes_on = each.ended not in ("killed", "stuck") and kinds <= {*HARMLESS_FAULTS, "clock"}
+            self.is_machine_well &= each.step.kind not in HARMFUL and goes_on
+            self.is_only_damaged &= each.step.kind not in HARMFUL - DAMAGES and goes_on
             is_disk_ill = each.step.kind in HARMFUL or any("errno" in kind for kind in kinds)
             self.is_disk_well &= not is_disk_ill
             self.is_provider_well &= "wire" not in kinds

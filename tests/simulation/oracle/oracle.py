@@ -188,7 +188,7 @@ class Oracle:
             ledger, now = self._world.ledger, str(self._world.clock.now())
             symbols = frozenset(wanted.symbols)
             reading = former.OfficialReading(now, ledger.count, wanted.first, wanted.last, symbols, days)
-            yield "official", self._official.kept(reading, ledger)
+            yield "official", self._official.kept(reading, ledger, self.memory)
             self._official.remember(reading, self.memory)
 
     def _healed(self) -> list[str]:
