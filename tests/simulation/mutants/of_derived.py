@@ -128,8 +128,8 @@ OF_DERIVED: Final = (
         told("""
             2024-03-06 01:31 update
             2024-03-06 02:00 official close symbol=AAPL date=2024-03-05 factor=1.05
-            2024-03-07 01:31 update
-            2024-03-08 01:31 rewritten area=revisions
+            2024-03-06 02:10 update
+            2024-03-07 01:31 rewritten area=revisions
         """),
     ),
     Mutant(

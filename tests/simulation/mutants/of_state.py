@@ -79,7 +79,7 @@ OF_STATE: Final = (
         ),
         ("verdict", "heals", "lost"),
         told("""
-            2024-03-06 01:31 update [lost commit at sql COMMIT 8]
+            2024-03-06 01:31 update [lost commit at sql COMMIT 10]
             coverage
         """),
     ),
