@@ -13,11 +13,11 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 export PYTHONDONTWRITEBYTECODE :=
 # What 'make test' leaves out, such as WITHOUT=--ignore=tests/servers.
 WITHOUT ?=
-# Tests that try one moment, write, size or example of many try them all with these.
+# Tests that try one moment, write, size, case or example of many try them all with these, and on the disk: those of 'make test'
+# have their files in memory.
 THOROUGH := MARKETPIPE_KILL_STRIDE=1 MARKETPIPE_FULL_STRIDE=1 MARKETPIPE_ALL_EXAMPLES=1
-THOROUGH_TESTS := tests/e2e/test_killed_at_every_moment.py tests/e2e/test_full_disk.py tests/unit tests/contract tests/fuzz \
-	tests/architecture/test_contracts_can_break.py tests/integration/test_readers_beside_writers.py tests/integration/test_no_process_is_left.py \
-	tests/integration/test_provider_faults.py tests/integration/test_provider_withholds.py
+THOROUGH_TESTS := tests/e2e/test_killed_at_every_moment.py tests/e2e/test_killed_while_compacting.py tests/e2e/test_full_disk.py \
+	tests/unit tests/contract tests/fuzz tests/integration tests/simulation tests/architecture/test_contracts_can_break.py
 
 # The simulation takes fresh seeds for so long, in so many processes.
 MINUTES ?= 10
@@ -35,7 +35,7 @@ help:
 	@echo "make demo    install, ingest synthetic bars without keys or network, aggregate and show them"
 	@echo "make test    install, then run every test, lint, type check and architecture contract"
 	@echo "make test-servers   install servers (600 MB), then run the tests with real ones: PostgreSQL, SeaweedFS, moto, rclone, Dask"
-	@echo "make test-thoroughly   let every write fail and die at every moment, with all examples; 'make test' tries some (about 12 minutes)"
+	@echo "make test-thoroughly   let every write fail and die at every moment, with all examples; 'make test' tries some (about 20 minutes)"
 	@echo "make simulate MINUTES=10   run the whole product in simulated worlds of fresh seeds, which are printed; see docs/explanation/simulation.md"
 	@echo "make mutants  take one promise out of the product after another, and see whether the simulated world finds it again"
 	@echo "make coverage-of-promises   run the tests that have to reach each branch of the writer, the versions, the leases and the coverage rules"

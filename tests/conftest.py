@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import shutil
 import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -22,6 +24,8 @@ settings.register_profile(
 )
 settings.load_profile("marketpipe")
 
+MEMORY = Path("/dev/shm")
+ENOUGH_BYTES = 2**30
 SHARED = Path(__file__).parents[2] / "shared"
 
 # In the background of a script, and with nohup, these are ignored. The processes that tests stop would inherit that.
@@ -29,6 +33,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def pytest_configure() -> None:
+    """Keep the files of tests in memory if it has room: a run syncs thousands. All examples are tried on the disk."""
+    if not ALL and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ENOUGH_BYTES and os.access(MEMORY, os.W_OK):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -140,6 +140,7 @@ def loader(parts: Parts) -> BarLoader:
         lambda first, last: composition.calendar(parts).reaching(first, last),
         opened_copies(parts),
         composition.stored_identity(parts),
+        lambda: place_parts.known_state(parts).file_digests,
     )
 
 

@@ -287,10 +287,10 @@ class Pipeline(ImportingStore):
         """Ingest the days that differ again, and the whole history of symbols whose prices were adjusted again."""
         spans = place_parts.state(self._parts).checkpoints.stored_spans()
         changed = {} if self._is_raw else readjustments(days, spans)
-        dates = {symbol: some for symbol, some in adoptable(days).items() if symbol not in changed}
+        dates = adoptable(days, renewed=changed)
         if not dates and not changed:
             return None
-        adopted = evolve(scope, symbols=(*dates, *changed))
+        adopted = evolve(scope, symbols=tuple(dict.fromkeys((*dates, *changed))))
         if not changed:
             return self._ingest(adopted, again=dates)
         renewed = {symbol: spans[symbol] for symbol in changed}
@@ -367,10 +367,11 @@ class Pipeline(ImportingStore):
                 compare_all = recheck is not None or self._lacks_official_days(scope)
                 renew = partial(ScaleKeeper.keep, scope=scope, suspect=suspect, all_symbols=compare_all)
             scale = ScaleReport() if renew is None else renew(side_rings.scale_keeper(self._parts))
-            if again and not scale.stopped:
-                jobs.append(coordinator.ingest_restated(scope, again))
-            if again is None and (growing := scale.growing(scope)) is not None:
+            growing = scale.growing(scope)
+            if growing is not None and again is None:
                 jobs.append(coordinator.ingest(growing, suspect, recheck))
+            elif growing is not None and again and (some := {s: again[s] for s in growing.symbols if s in again}):
+                jobs.append(coordinator.ingest_restated(growing, some))
         return evolve(self._report(scope, scale, [*scale.jobs, *jobs], started), notices=notices)
 
     @contextmanager
@@ -431,8 +432,7 @@ class Pipeline(ImportingStore):
         if self._is_raw:
             return ()
         spans = place_parts.state(self._parts).checkpoints.requested_spans()
-        found = {each.symbol: each for each in adjustments(days, spans)}
-        found = {**readjustments(days, spans), **found}
+        found = {**readjustments(days, spans), **{each.symbol: each for each in adjustments(days, spans)}}
         return tuple(found[symbol] for symbol in sorted(found))
 
 

@@ -175,8 +175,9 @@ def new_official_files(parts: Parts, identity: DatasetIdentity) -> OfficialFiles
     from marketpipe.storage.infrastructure.official.official_files import OfficialFiles
     from marketpipe.storage.infrastructure.parquet_files import ParquetWriter
 
-    writer, register = ParquetWriter(parts.config.compression), place_parts.state(parts).official_years
-    return OfficialFiles(place_parts.layout(parts), identity, writer, place_parts.files(parts), parts.clock, register)
+    writer, recorded = ParquetWriter(parts.config.compression), place_parts.state(parts)
+    records = recorded.official_years, recorded.file_digests
+    return OfficialFiles(place_parts.layout(parts), identity, writer, place_parts.files(parts), parts.clock, *records)
 
 
 def subscribe_audit(parts: Parts, bus: EventBus, audit: AuditCoordinator) -> None:
@@ -300,7 +301,7 @@ def official_problems(
 
 
 def recover_official_days(parts: Parts, symbols: Sequence[Symbol], identity: DatasetIdentity) -> int:
-    """Record the official days of the files, and return their number.
+    """Record the official days of the files, and the digests of their histories; return the number of the days.
 
     Days without one left no file: they are requested once more.
     """
@@ -309,5 +310,6 @@ def recover_official_days(parts: Parts, symbols: Sequence[Symbol], identity: Dat
     for symbol in symbols:
         years = list(check.stored(symbol, identity))
         state.official_years.record(parts.clock.now(), years)
+        state.file_digests.adopt(check.history_digests(symbol, identity))
         recorded += sum(len(year.answered) for year in years)
     return recorded

@@ -23,6 +23,9 @@ MAY_START_PROCESSES: Final = frozenset(
     }
 )
 PUBLIC_NAMES: Final = "test_public_names.py"
+TRIES_SOME: Final = re.compile(
+    r"^(from tests\.support\.examples import |[A-Z]+ = .*MARKETPIPE_(KILL|FULL)_STRIDE)", re.MULTILINE
+)
 
 
 SPEAKS_OF_ONE: Final = re.compile(
@@ -92,3 +95,26 @@ def test_every_unit_test_is_in_the_folder_of_the_module_that_it_tests() -> None:
 )
 def test_a_unit_test_is_named_after_its_module(test: str, has_one: bool) -> None:
     assert has_its_module(PurePosixPath(test), {PurePosixPath("storage/domain/revision.py")}) is has_one
+
+
+def left_out(tests: dict[str, str], makefile: str) -> set[str]:
+    """Return the modules, by path, that try some of many cases and are not among those of ``make test-thoroughly``."""
+    tried = re.search(r"^THOROUGH_TESTS := ((?:.*\\\n)*.*)", makefile, re.MULTILINE)
+    assert tried is not None
+    thorough = [PurePosixPath(word) for word in tried[1].split() if word != "\\"]
+    some = {PurePosixPath(path) for path, text in tests.items() if TRIES_SOME.search(text)}
+    return {str(path) for path in some if not any(path.is_relative_to(each) for each in thorough)}
+
+
+def test_what_tries_some_of_many_cases_tries_all_of_them_thoroughly() -> None:
+    tests = {str(path.relative_to(PROJECT)): path.read_text("utf-8") for path in TESTS.rglob("test_*.py")}
+    assert left_out(tests, (PROJECT / "Makefile").read_text("utf-8")) == set()
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["from tests.support.examples import some\n", 'STRIDE = int(os.environ["MARKETPIPE_KILL_STRIDE"])'],
+)
+def test_a_test_of_some_cases_that_is_never_thorough_is_caught(source: str) -> None:
+    tests = {"tests/e2e/test_a.py": source, "tests/unit/x/test_b.py": source, "tests/e2e/test_c.py": "import os"}
+    assert left_out(tests, "THOROUGH_TESTS := tests/unit \\\n\ttests/fuzz\nX := tests/e2e\n") == {"tests/e2e/test_a.py"}

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketpipe.ingestion.application.ports import IngestionState
-from marketpipe.ingestion.domain.ingestion_checkpoint import Answer, IngestionCheckpoint
+from marketpipe.ingestion.domain.ingestion_checkpoint import Answer, IngestionCheckpoint, contradiction
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob, InterruptedJob
 from marketpipe.ingestion.domain.ingestion_plan import IngestionScope, TypicalVolume
 from marketpipe.ingestion.domain.official_days import OfficialDaysReport
@@ -449,6 +449,17 @@ def test_symbols_whose_days_failed_for_a_reason_are_found_by_it(state: Ingestion
 
     state.checkpoints.mark_suspect(Symbol("AAPL"), {TradingDate.parse("2024-01-02"): "no"})
     assert state.checkpoints.failed_for("no") == {Symbol("AAPL"), Symbol("MSFT")}
+
+
+def test_answers_before_a_day_was_marked_suspect_confirm_nothing(state: IngestionState) -> None:
+    for _ in range(3):
+        record(state, [aapl()])
+    assert record_of_aapl(state).answers == 3
+
+    state.checkpoints.mark_suspect(Symbol("AAPL"), {TradingDate.parse("2024-01-02"): contradiction(1)})
+
+    found = record_of_aapl(state)
+    assert (found.outcome, found.answers, found.days) == (FAILED, 1, 1)
 
 
 def test_other_bytes_are_known_since_they_were_written(state: IngestionState) -> None:

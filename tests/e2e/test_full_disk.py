@@ -19,6 +19,7 @@ from tests.support.alpaca_loopback import AlpacaLoopback
 from tests.support.child_processes import PIPE, CompletedProcess, run
 from tests.support.cli_process import environment
 from tests.support.disks import CommandResult, Full, FullDiskCli
+from tests.support.examples import some
 from tests.support.small_store import (
     ALL,
     COMPLETE_WITHOUT,
@@ -73,7 +74,8 @@ def check_failure(done: CommandResult) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("part", "of"), [*((part, "bytes") for part in COMPLETE_WITHOUT), ("data/symbol=AAPL", "files"), ("state", "files")]
+    ("part", "of"),
+    some([*((part, "bytes") for part in COMPLETE_WITHOUT), ("data/symbol=AAPL", "files"), ("state", "files")]),
 )
 def test_a_disk_that_is_full_for_some_files_does_not_hold_up_others(
     cli: FullDiskCli, provider: AlpacaLoopback, whole: Path, tmp_path: Path, part: str, of: Full

@@ -1,6 +1,6 @@
 """``marketpipe compact`` killed with SIGKILL before and after calls that change something: no bar is lost or doubled.
 
-Every sixteenth moment is tried by default; CI tries all of them, with MARKETPIPE_KILL_STRIDE=1 in the environment.
+One moment of 40 is tried by default; CI tries all of them, with MARKETPIPE_KILL_STRIDE=1 in the environment.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.support.killed_runs import KILLED, DyingCli
 from tests.support.small_store import DAYS, SYMBOLS, bars, configure, known
 from tests.support.store_on_disk import tree
 
-STRIDE = max(1, int(os.environ.get("MARKETPIPE_KILL_STRIDE", "96")) // 6)
+STRIDE = max(1, int(os.environ.get("MARKETPIPE_KILL_STRIDE", "240")) // 6)
 COMPACT, UNDO = ("compact",), ("compact", "--undo")
 
 

@@ -24,6 +24,7 @@ from tests.support.pipeline_ring import config, minutes, pipeline
 
 SESSIONS = [str(session.trading_date) for session in sessions("2024-01-02", "2024-01-12")]
 AFTERWARDS = "2024-02-01T12:00:00Z"
+PRICES = ("open", "high", "low", "close", "vwap")
 SPLIT, REVERSE, DIVIDEND, TINY = (0.1, 10.0), (3.0, 1 / 3), (0.985, 1.0), (0.9999, 1.0)
 
 
@@ -222,6 +223,76 @@ def test_an_adopted_audit_renews_the_whole_history_of_a_symbol_that_was_adjusted
 
         assert report.adopted is not None
         assert report.adopted.ok
+        assert loaded(made, "AAPL") == expected(provider, "AAPL", SESSIONS)
+
+
+def with_a_late_day(provider: AdjustingProvider, made: Pipeline) -> None:
+    """The provider had no bars of one day at first; when it has them, it has adjusted the prices too."""
+    late, provider.bars = provider.bars, {"AAPL": {**provider.bars["AAPL"], SESSIONS[2]: []}}
+    made.ingest()
+    assert len(loaded(made, "AAPL")) == 12 * (len(SESSIONS) - 1)
+    provider.bars = late
+    provider.actions["AAPL"] = [Action(SESSIONS[5], *SPLIT)]
+
+
+def test_an_adopted_audit_stores_a_late_day_of_a_symbol_that_was_adjusted_too(tmp_path: Path) -> None:
+    provider = AdjustingProvider(history(["AAPL"]))
+    with store(tmp_path, provider, ["AAPL"]) as made:
+        with_a_late_day(provider, made)
+
+        report = made.audit(start=SESSIONS[0], adopt=True)
+
+        assert report.adopted is not None
+        assert report.adopted.ok
+        assert loaded(made, "AAPL") == expected(provider, "AAPL", SESSIONS)
+        assert not any(each.differs for each in made.audit(start=SESSIONS[0]).compared.values())
+
+
+def test_a_late_day_is_not_stored_beside_days_whose_renewal_fails(tmp_path: Path) -> None:
+    provider = AdjustingProvider(history(["AAPL"]))
+    with store(tmp_path, provider, ["AAPL"]) as made:
+        with_a_late_day(provider, made)
+        provider.forget()
+        provider.errors[2] = ProviderUnavailableError("down")  # the first request is the audit's own
+
+        report = made.audit(start=SESSIONS[0], adopt=True)
+
+        assert report.adopted is not None
+        assert not report.adopted.ok
+        assert len(loaded(made, "AAPL")) == 12 * (len(SESSIONS) - 1)
+        provider.errors.clear()
+        assert made.ingest().ok
+        made.audit(start=SESSIONS[0], adopt=True)
+        assert loaded(made, "AAPL") == expected(provider, "AAPL", SESSIONS)
+
+
+def test_a_withdrawn_day_of_a_symbol_that_was_adjusted_stays_until_the_next_ingestion(tmp_path: Path) -> None:
+    provider = AdjustingProvider(history(["AAPL"]))
+    with store(tmp_path, provider, ["AAPL"]) as made:
+        made.ingest()
+        provider.actions["AAPL"] = [Action("2024-01-16", *SPLIT)]
+        provider.bars["AAPL"][SESSIONS[2]] = []
+
+        report = made.audit(start=SESSIONS[0], adopt=True)
+
+        assert report.adopted is not None
+        assert report.adopted.ok
+        assert len(loaded(made, "AAPL")) == 12 * len(SESSIONS)
+        made.ingest()
+        assert loaded(made, "AAPL") == expected(provider, "AAPL", SESSIONS)
+
+
+def test_one_day_in_another_scale_is_renewed_though_another_was_withdrawn(tmp_path: Path) -> None:
+    provider = AdjustingProvider(history(["AAPL"]))
+    with store(tmp_path, provider, ["AAPL"]) as made:
+        made.ingest()
+        provider.bars["AAPL"][SESSIONS[2]] = []
+        scaled = [{**row, **{name: row[name] / 10 for name in PRICES}} for row in provider.bars["AAPL"][SESSIONS[4]]]
+        provider.bars["AAPL"][SESSIONS[4]] = scaled
+
+        made.audit(start=SESSIONS[0], adopt=True)
+        made.ingest()
+
         assert loaded(made, "AAPL") == expected(provider, "AAPL", SESSIONS)
 
 

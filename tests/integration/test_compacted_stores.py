@@ -28,6 +28,7 @@ from marketpipe.storage.domain.integrity import Damage
 from marketpipe.testing import FakeClock
 from tests.support.builders import day
 from tests.support.cli_process import marketpipe
+from tests.support.examples import ALL
 from tests.support.pipeline_ring import config, minutes, pipeline
 from tests.support.scripted_provider import Row, ScriptedProvider
 from tests.support.store_on_disk import tree
@@ -301,7 +302,7 @@ def test_readers_beside_compactions_always_see_all_bars_once(tmp_path: Path) -> 
         lock, quiet = made.freeze(), threading.Event()
 
         def work() -> None:
-            for turn in range(10):
+            for turn in range(10 if ALL else 4):
                 assert made.compact(undo=bool(turn % 2)).ok
                 quiet.wait(0.5)  # a query reads again if files are replaced meanwhile
 

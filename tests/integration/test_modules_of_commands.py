@@ -35,11 +35,15 @@ NEVER_NEEDED = {"anyio", "click", "pydantic", "tornado", "trio"}
 LIST_MODULES = """
 import json, sys
 from marketpipe.cli import main
-try:
-    main()
-except SystemExit as leaving:
-    print()
-    print(json.dumps([leaving.code or 0, sorted({name.partition(".")[0] for name in sys.modules})]))
+found = []
+for command in sys.argv[1:]:
+    sys.argv = ["marketpipe", command, "--config", "config.yaml"]
+    try:
+        main()
+    except SystemExit as leaving:
+        found.append([leaving.code or 0, sorted({name.partition(".")[0] for name in sys.modules})])
+print()
+print(json.dumps(found))
 """
 
 
@@ -52,37 +56,29 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def modules_of(store: Path, command: str) -> tuple[int, set[str]]:
-    """The exit code, and the packages that were imported."""
-    words = [sys.executable, "-c", LIST_MODULES, command, "--config", "config.yaml"]
-    done = run(words, cwd=store, env=environment(), check=True)
-    code, modules = json.loads(done.stdout.splitlines()[-1])
-    return code, set(modules)
+def modules_of(store: Path, *commands: str) -> dict[str, set[str]]:
+    """Return the packages that each command or an earlier one has imported, as one process runs them, in order."""
+    done = run([sys.executable, "-c", LIST_MODULES, *commands], cwd=store, env=environment(), check=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert [code for code, _ in found] == [0] * len(commands), done.stderr
+    return {command: set(modules) for command, (_, modules) in zip(commands, found, strict=True)}
 
 
 def test_an_ingestion_of_sessions_that_the_package_has_writes_no_cache(store: Path) -> None:
     assert not list((store / "state").glob("sessions-*"))
 
 
-@pytest.mark.parametrize("command", ["plan", "ingest", "coverage", "status"])
-def test_no_command_asks_exchange_calendars_for_the_sessions(store: Path, command: str) -> None:
-    code, modules = modules_of(store, command)
-    assert code == 0
-    assert modules & {*SLOW_TO_ASK, *NEVER_NEEDED} == set()
+def test_no_command_asks_exchange_calendars_and_an_ingestion_with_nothing_to_do_needs_no_duckdb(store: Path) -> None:
+    found = modules_of(store, "ingest", "plan", "coverage", "status")
+    for command, modules in found.items():
+        assert modules & {*SLOW_TO_ASK, *NEVER_NEEDED} == set(), command
+    assert found["ingest"] & {"duckdb", "jsonschema", "rich"} == set()
 
 
-def test_an_ingestion_with_nothing_to_do_needs_neither_duckdb_nor_rules(store: Path) -> None:
-    code, modules = modules_of(store, "ingest")
-    assert code == 0
-    assert modules & {"duckdb", "jsonschema", "rich"} == set()
-
-
-@pytest.mark.parametrize("command", ["plan", "ingest"])
-def test_a_run_that_requests_nothing_of_alpaca_needs_no_http_client(tmp_path: Path, command: str) -> None:
+def test_a_run_that_requests_nothing_of_alpaca_needs_no_http_client(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(OF_ALPACA.format(url="http://127.0.0.1:9", date="2024-11-28"))
-    code, modules = modules_of(tmp_path, command)
-    assert code == 0
-    assert modules & {"httpx", "tenacity", "pyrate_limiter", "duckdb", "jsonschema"} == set()
+    for command, modules in modules_of(tmp_path, "plan", "ingest").items():
+        assert modules & {"httpx", "tenacity", "pyrate_limiter", "duckdb", "jsonschema"} == set(), command
 
 
 def test_a_first_ingestion_and_the_next_one_import_only_what_they_use(tmp_path: Path) -> None:
@@ -90,8 +86,7 @@ def test_a_first_ingestion_and_the_next_one_import_only_what_they_use(tmp_path: 
     with AlpacaLoopback({"AAPL": bars}) as server:
         for date in ("2024-11-27", "2024-11-29"):
             (tmp_path / "config.yaml").write_text(OF_ALPACA.format(url=server.url, date=date))
-            code, modules = modules_of(tmp_path, "ingest")
-            assert code == 0
+            modules = modules_of(tmp_path, "ingest")["ingest"]
             assert modules & {*SLOW_TO_ASK, *NEVER_NEEDED, "duckdb", "jsonschema", "numba", "rich"} == set()
         assert len(server.requests) == 2
 

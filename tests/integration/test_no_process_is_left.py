@@ -74,7 +74,7 @@ def test_everything_ends_if_the_parent_is_killed_while_workers_validate_and_writ
     _kill_and_wait(process)
 
 
-@pytest.mark.parametrize(("processes", "later"), [(2, 0.0), *([(3, 0.3)] if ALL else []), (4, 0.0)])
+@pytest.mark.parametrize(("processes", "later"), [*([(2, 0.0), (3, 0.3)] if ALL else []), (4, 0.0)])
 def test_everything_ends_if_the_parent_is_killed_while_its_workers_start(
     tmp_path: Path, processes: int, later: float
 ) -> None:

@@ -15,6 +15,7 @@ from marketpipe.shared_kernel.domain.symbol import Outcome
 from marketpipe.testing import Response
 from tests.support.alpaca_loopback import AlpacaLoopback, Record
 from tests.support.builders import day
+from tests.support.examples import some
 from tests.support.pipeline_ring import contents
 from tests.support.provider_faults import (
     WEEK,
@@ -98,7 +99,7 @@ def assert_asked_again_alone(root: Path, loopback: AlpacaLoopback) -> None:
     assert wrongly_stored(root, BARS, [BAD]) == []
 
 
-@pytest.mark.parametrize(("answer", "complaint"), ANSWERS.values(), ids=ANSWERS)
+@pytest.mark.parametrize(("answer", "complaint"), some(ANSWERS.values()), ids=some(ANSWERS))
 def test_a_day_without_a_usable_response_fails_alone(tmp_path: Path, answer: Response, complaint: str) -> None:
     fault = whenever_asked_for("MSFT", DATES[1], lambda _: answer)
     with AlpacaLoopback(BARS, fault=fault) as loopback:
@@ -142,7 +143,7 @@ PAGES = {
 ENDLESS = [(token, "one bar") for token in TOKENS] + [("never ends", page) for page in PAGES if page != "one bar"]
 
 
-@pytest.mark.parametrize(("tokens", "page"), ENDLESS)
+@pytest.mark.parametrize(("tokens", "page"), some(ENDLESS))
 def test_a_day_whose_pages_never_end_fails_alone(tmp_path: Path, tokens: str, page: str) -> None:
     token, complaint = TOKENS[tokens]
     complaint = "bars of 'TSLA', which was not requested, in place" if page == "strangers" else complaint

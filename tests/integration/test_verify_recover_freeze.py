@@ -16,6 +16,7 @@ from marketpipe.storage.domain.dataset_lock import DatasetLock
 from marketpipe.storage.domain.integrity import Damage
 from marketpipe.store import Store
 from marketpipe.testing import FakeClock, bar
+from tests.support.examples import some
 from tests.support.pipeline_ring import (
     FRIDAY,
     THURSDAY,
@@ -114,7 +115,7 @@ def test_verify_reports_a_version_index_that_is_none_and_its_advice_helps(
     assert versions == known
 
 
-@pytest.mark.parametrize("position", [60, 100, 140, 200])
+@pytest.mark.parametrize("position", some([60, 100, 140, 200]))
 def test_whatever_bit_rots_the_day_is_healed_to_the_same_bytes_and_the_rot_is_no_revision(
     tmp_path: Path, asked: ScriptedProvider, position: int
 ) -> None:

@@ -22,6 +22,7 @@ from marketpipe.testing import Response
 from tests.support.alpaca_loopback import AlpacaLoopback, Fault, record
 from tests.support.child_processes import Popen, run, start
 from tests.support.cli_process import environment, marketpipe
+from tests.support.examples import some
 from tests.support.pipeline_ring import contents
 from tests.support.scripted_provider import ScriptedProvider
 
@@ -173,7 +174,7 @@ def test_workers_do_not_outlive_a_parent_that_is_killed(tmp_path: Path) -> None:
     assert resumed.ok
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(("sent", "code"), some([(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]))
 def test_a_stop_signal_finishes_the_current_day_and_records_what_was_stored(
     tmp_path: Path, sent: signal.Signals, code: int
 ) -> None:

@@ -80,6 +80,10 @@ ENDS: Final = {"disk full": "disk freed", "disk read-only": "disk writable", "cl
 AREAS: Final = ("data", "data", "data", "revisions", "aggregates", "official", "quarantine", "copies")
 
 
+PLACED: Final = ("folder", "link", "link to itself", "pipe", "file")
+"""What takes the place of a file; a file is that of another symbol, day or month."""
+
+
 def weighted(random: Random, weights: Mapping[T, float]) -> T:
     return random.choices([*weights], [*weights.values()])[0]
 
@@ -286,7 +290,8 @@ class _Drawing:
         if not calls:
             return []
         call = self._random.choice(calls)
-        return [Fault("pause", call, self._random.randint(1, usual[call].sure), "5")]
+        # Those beside it do a part of its work: it seldom makes all of the calls that it makes alone.
+        return [Fault("pause", call, self._random.randint(1, (usual[call].sure + 1) // 2), "5")]
 
     def _usual(self, kind: str) -> Counted:
         return usual_calls(kind, is_first=not self._has_asked, symbols=len(self._symbols))
@@ -324,7 +329,11 @@ class _Drawing:
         random, kind = self._random, weighted(self._random, EVENTS)
         what: dict[str, Any] = {"area": random.choice(AREAS)} if kind in ("rot", "file lost", "something else") else {}
         if kind == "something else":
-            what["by"] = random.choice(("folder", "link"))
+            what["by"] = random.choice(PLACED)
+        if kind == "rewritten" and random.random() < 0.4:
+            what["area"] = "revisions"
+        if what.get("area") == "revisions" and random.random() < 0.6:
+            what["file"] = "known_since"
         if kind == "folder moved":
             what["symbol"] = random.choice(self._symbols).symbol
         if kind == "disk full":

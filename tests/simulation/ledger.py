@@ -40,6 +40,7 @@ class Delivered:
     ``bars`` are those of the body as it arrived, by symbol, as JSON has them: after all that went wrong on the way;
     None if it could not be read to its end. ``token`` is the one that it names for the next page, "" if none.
     ``more`` are the symbol-days of which the pages that follow have bars too. ``is_counted``: the server counted it.
+    ``retry_after`` are the seconds after which the server wants to be asked again.
     """
 
     at: Timestamp
@@ -48,6 +49,7 @@ class Delivered:
     token: str = ""
     more: frozenset[Day] = frozenset()
     is_counted: bool = True
+    retry_after: float = 0.0
 
 
 @frozen

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from io import BytesIO
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
@@ -16,6 +18,7 @@ from tests.simulation.story import Step
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+HISTORY: Final = re.compile(r"/year=\d{4}/known_since\.csv$", re.ASCII)
 STORE: Final = "/proc/world/store"
 """No process can make or read a file there on the real disk: what goes around the port fails at once."""
 Event = Callable[["World", Step], str]
@@ -52,48 +55,86 @@ def _file_lost(world: World, step: Step) -> str:
 
 
 def _something_else(world: World, step: Step) -> str:
-    """Put a folder, or a link that leads out of the store, in the place of a file."""
-    path = _chosen_file(world, step)
+    """Put a folder, a pipe, or a link to itself or out of the store, in the place of a file; or another file."""
+    path, by = _chosen_file(world, step), step.what.get("by", "folder")
     if path is None or world.disk.read_only:
         return "nothing could be replaced"
+    files = world.disk.files(f"{STORE}/{step.what.get('area', 'data')}")
+    others = sorted(other for other in filter(_has_a_record, files) if files[other] != files[path])
+    if by == "file" and not others:
+        return "nothing could be replaced"
     world.disk.outside.unlink(path)
-    if step.what.get("by") == "link":
+    if by == "link":
         world.disk.link_to(path, f"/proc/world/elsewhere/{PurePosixPath(path).name}")
+    elif by == "link to itself":
+        world.disk.link_to(path, PurePosixPath(path).name)
+    elif by == "pipe":
+        world.disk.pipe_at(path)
+    elif by == "file":
+        _write(world, path, files[world.draw("other").choice(others)])
     else:
         world.disk.outside.mkdir(path)
     world.damaged[path] = "replaced"
-    return f"somebody put a {step.what.get('by', 'folder')} in the place of {path}"
+    return f"somebody put a {by} in the place of {path}"
 
 
 def _rewritten(world: World, step: Step) -> str:
-    """Write a day file anew as another program does: the same metadata and times, and other volumes."""
-    below = world.disk.files(f"{STORE}/data")
-    files = sorted(path for path in below if PurePosixPath(path).name.startswith("day="))
+    """Write a file anew as another program does: a day file with the same metadata and times, and other volumes; in
+    the area of revisions a history of official days with other volumes.
+    """
+    is_former = step.what.get("area") == "revisions"
+    below = world.disk.files(f"{STORE}/{step.what.get('area', 'data')}")
+    files = sorted(path for path in below if (HISTORY.search(path) if is_former else "/day=" in path))
     if not files or world.disk.read_only:
         return "nothing could be rewritten"
     path = world.draw("file").choice(files)
     try:
-        bars = pq.read_table(BytesIO(below[path]), use_threads=False)
-    except (pa.ArrowException, OSError):
+        content = _with_other_lines(below[path]) if is_former else _with_other_volumes(below[path])
+    except (pa.ArrowException, OSError, ValueError):
         return "nothing could be rewritten"
-    place, sink = bars.column_names.index("volume"), BytesIO()
-    volumes = pa.array([1.0 + (volume or 0.0) for volume in bars["volume"].to_pylist()])
-    pq.write_table(bars.set_column(place, bars.schema.field(place), volumes), sink)
-    disk = world.disk.outside
-    disk.unlink(path)
-    descriptor = disk.open(path, os.O_WRONLY | os.O_CREAT)
-    disk.write(descriptor, sink.getvalue())
-    disk.fsync(descriptor)
-    disk.close(descriptor)
+    world.disk.outside.unlink(path)
+    _write(world, path, content)
     world.damaged[path] = "rewritten"
     return f"somebody rewrote {path}"
 
 
+def _with_other_volumes(content: bytes) -> bytes:
+    bars = pq.read_table(BytesIO(content), use_threads=False)
+    place, sink = bars.column_names.index("volume"), BytesIO()
+    volumes = pa.array([1.0 + (volume or 0.0) for volume in bars["volume"].to_pylist()])
+    pq.write_table(bars.set_column(place, bars.schema.field(place), volumes), sink)
+    return sink.getvalue()
+
+
+def _with_other_lines(content: bytes) -> bytes:
+    """Return a history whose last version is known since ten years before, with a checksum that fits."""
+    lines = content.split(b"\n", 1)[1]
+    moment = lines.rindex(b",") + 1
+    lines = b"%s%d%s" % (lines[:moment], int(lines[moment : moment + 4]) - 10, lines[moment + 4 :])
+    return b"# sha256 of the lines below: %s\n%s" % (sha256(lines).hexdigest().encode(), lines)
+
+
+def _write(world: World, path: str, content: bytes) -> None:
+    disk = world.disk.outside
+    descriptor = disk.open(path, os.O_WRONLY | os.O_CREAT)
+    disk.write(descriptor, content)
+    disk.fsync(descriptor)
+    disk.close(descriptor)
+
+
 def _chosen_file(world: World, step: Step) -> str | None:
-    """Return a file of the area that the step names; none of them is a temporary one."""
-    below = f"{STORE}/{step.what.get('area', 'data')}"
-    files = sorted(path for path in world.disk.files(below) if path.endswith(".parquet"))
+    """Return a file of the area that the step names; none of them is a temporary one.
+
+    If the step names a ``file``, one whose path has that text.
+    """
+    below, of_kind = f"{STORE}/{step.what.get('area', 'data')}", str(step.what.get("file", ""))
+    files = sorted(path for path in world.disk.files(below) if _has_a_record(path) and of_kind in path)
     return world.draw("file").choice(files) if files else None
+
+
+def _has_a_record(path: str) -> bool:
+    """Return whether it is a file of bars or a history of official days; a version index has no record."""
+    return path.endswith(".parquet") or HISTORY.search(path) is not None
 
 
 def _folder_moved(world: World, step: Step) -> str:
@@ -163,4 +204,4 @@ EVENTS: Final[Mapping[str, Event]] = {
     "copied": _copied,
     "idle": _idle,
 }
-"""By the kind of a step. ``what`` may name the ``area`` of a file, as data or revisions."""
+"""By the kind of a step. ``what`` may name the ``area`` of a file, as data or revisions, and a part of its path."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from io import BytesIO
 from random import Random
 from typing import Any
@@ -13,12 +14,17 @@ import pyarrow.parquet as pq
 import pytest
 from attrs import define, field
 
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
+from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.storage.infrastructure.official.official_history import HISTORY_SCHEMA, encode_history, history_in
 from tests.simulation.disk.model import ModelledDisk
 from tests.simulation.machine_events import EVENTS, STORE
 from tests.simulation.story import Step
 from tests.simulation.traits import DiskTraits
 
 DAY = f"{STORE}/data/day=05.parquet"
+OTHER_DAY = f"{STORE}/data/day=07.parquet"
+HISTORY = f"{STORE}/revisions/symbol=A/year=2024/known_since.csv"
 
 
 @define
@@ -68,12 +74,37 @@ def test_a_file_is_removed_from_outside(world: FakeWorld) -> None:
     assert DAY not in world.disk.files()
 
 
-@pytest.mark.parametrize("by", ["link", "folder"])
-def test_something_else_takes_the_place_of_a_file(world: FakeWorld, by: str) -> None:
+@pytest.mark.parametrize(
+    ("by", "is_of_kind"),
+    [("link", stat.S_ISLNK), ("link to itself", stat.S_ISLNK), ("folder", stat.S_ISDIR), ("pipe", stat.S_ISFIFO)],
+)
+def test_something_else_takes_the_place_of_a_file(world: FakeWorld, by: str, is_of_kind: Callable[[int], bool]) -> None:
     world.happens("something else", by=by)
     assert DAY not in world.disk.files()
-    mode = world.disk.outside.lstat(DAY).st_mode
-    assert stat.S_ISLNK(mode) if by == "link" else stat.S_ISDIR(mode)
+    assert is_of_kind(world.disk.outside.lstat(DAY).st_mode)
+    assert world.damaged == {DAY: "replaced"}
+
+
+def test_another_file_takes_the_place_of_one_if_there_is_another(world: FakeWorld) -> None:
+    assert world.happens("something else", by="file") == "nothing could be replaced"
+    world.write(OTHER_DAY, b"others")
+    world.happens("something else", by="file", file="day=05")
+    assert world.disk.files()[DAY] == b"others"
+
+
+def test_a_history_is_chosen_by_its_name_and_rewritten_with_a_checksum_that_fits(world: FakeWorld) -> None:
+    world.write(f"{STORE}/revisions/symbol=A/known_since.csv", b"x")
+    assert world.happens("file lost", area="revisions") == "nothing could be removed"
+    assert world.happens("rewritten", area="revisions") == "nothing could be rewritten"
+    versions = HISTORY_SCHEMA.empty_table()
+    owner = DatasetIdentity("alpaca", "iex", "raw"), Symbol("A"), 2024
+    world.write(
+        HISTORY, encode_history(versions, *owner) + b'"2024-03-12 02:00:00Z",1,1,1,1,1,,,2024-03-12 02:00:00Z\n'
+    )
+    world.happens("rewritten", area="revisions")
+    assert world.disk.files()[HISTORY].endswith(b",,,2014-03-12 02:00:00Z\n")
+    assert len(history_in(world.disk.files()[HISTORY], HISTORY).versions) == 1
+    assert world.happens("file lost", area="revisions", file="known_since") == f"somebody removed {HISTORY}"
 
 
 def test_a_day_file_is_rewritten_so_that_it_can_be_read(world: FakeWorld) -> None:

@@ -323,3 +323,14 @@ def test_a_process_that_dies_at_a_call_reaches_nothing_any_more() -> None:
     with pytest.raises(Killed):
         own.stat(DAY)
     assert (disk.files(), process.count, living) == ({DAY: b""}, 2, {})
+
+
+def test_a_pipe_is_waited_for_for_ever_unless_it_is_opened_without_waiting() -> None:
+    disk, waiting = new_disk(), Counting()
+    disk.pipe_at(DAY)
+    own = disk.of(waiting)
+    own.fstat(own.open(DAY, os.O_RDONLY | os.O_NONBLOCK))
+    assert waiting.until == []
+    own.open(DAY, os.O_RDONLY)
+    assert [until() for until in waiting.until] == [False]
+    assert disk.files() == {}

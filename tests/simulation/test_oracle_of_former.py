@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import evolve
 
+from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.storage.domain.integrity import Damage, IntegrityProblem, IntegrityReport
 from tests.simulation.ledger import DAYS, Asked, Delivered, Ledger
 from tests.simulation.oracle import behaviour, former, integrity
@@ -56,10 +57,10 @@ def test_official_days_of_a_former_moment_are_those_of_then() -> None:
     past.remember(reading, Memory())
     assert of_officials(past, OFFICIAL) == []
     assert len(of_officials(past, {})) == 1
-    assert len(broken(past.kept(evolve(reading, days={}), ledger))) == 1
+    assert len(broken(past.kept(evolve(reading, days={}), ledger, Memory()))) == 1
     asked = Asked("p1", (DAY[0],), EVENING.plus(-timedelta(days=1)), EVENING, DAYS)
     ledger.delivered(asked, Delivered(EVENING, bars={DAY[0]: in_json([row(15)])}))
-    assert broken(past.kept(evolve(reading, days={}), ledger)) == []
+    assert broken(past.kept(evolve(reading, days={}), ledger, Memory())) == []
 
 
 def test_official_days_that_were_not_asked_for_at_a_former_moment_may_have_been_there() -> None:
@@ -71,7 +72,22 @@ def test_official_days_that_were_not_asked_for_at_a_former_moment_may_have_been_
     past.remember(evolve(reading, symbols=frozenset([DAY[0]])), Memory())
     assert len(broken(past.as_of(found))) == 1
     past.remember(evolve(reading, symbols=frozenset([DAY[0]]), days=OFFICIAL), Memory())
-    assert broken(past.kept(reading, ledger)) == []
+    assert broken(past.kept(reading, ledger, Memory())) == []
+
+
+def test_damage_ends_no_reading_of_official_days_unless_a_recovery_gives_them_up() -> None:
+    past, ledger = former.OfficialPast(), Ledger()
+    reading = former.OfficialReading(str(EVENING), 0, DAY[1], DAY[1], frozenset([DAY[0]]), OFFICIAL)
+    past.remember(reading, Memory())
+    damaged = Memory(is_machine_well=False, ever_damaged={"revisions/x"})
+    past.begins(seen(step("file lost"), ledger, NO_FILES, NO_FILES, damaged))
+    assert len(of_officials(past, {})) == 1
+    assert broken(past.as_of(Readings({("official as of", str(EVENING)): StorageError("it was lost")}))) == []
+    assert broken(past.kept(evolve(reading, days={}), ledger, damaged)) == []
+    past.remember(evolve(reading, days={}), damaged)
+    assert past.readings == [reading]
+    past.begins(seen(step("recover force"), ledger, NO_FILES, NO_FILES, damaged))
+    assert past.readings == []
 
 
 def verified(*problems: IntegrityProblem, files: int = 1, memory: Memory | None = None) -> list[str]:

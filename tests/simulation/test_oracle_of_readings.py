@@ -154,6 +154,16 @@ def test_a_lock_verifies_if_and_only_if_nothing_that_it_froze_has_changed() -> N
         assert broken(versions.lock(verified(*problems), [frozen(files)], stored(changed))) == []
 
 
+def test_a_lock_verifies_only_if_its_aggregates_and_official_days_are_the_same() -> None:
+    days, other = stored({DAY: WHOLE}).contents, bars_file(WHOLE[1:])
+    for path in ("aggregates/timeframe=5m/symbol=AAA/year=2024/month=03.parquet", official_path(DAY)):
+        before = StoreFiles.of({**days, path: bars_file(WHOLE)})
+        for after in (StoreFiles.of({**days, path: other}), StoreFiles.of(days)):
+            assert broken(versions.lock(verified(), [frozen(before)], after)) == [
+                f"the lock verifies, and {path} is another or gone"
+            ]
+
+
 def test_a_lock_names_the_day_that_has_come_and_not_another_file_alone() -> None:
     files, later = stored({DAY: WHOLE}), stored({DAY: WHOLE, NEXT_DAY: WHOLE})
     of_the_year = IntegrityProblem("official/symbol=AAA/year=2024.parquet", Damage.ALTERED, "differs")

@@ -14,7 +14,7 @@ from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.domain.integrity import Damage, IntegrityProblem, IntegrityReport
 from tests.simulation.exchange import all_sessions
 from tests.simulation.ledger import Ledger
-from tests.simulation.oracle import healing, verdicts
+from tests.simulation.oracle import healing, integrity, verdicts
 from tests.simulation.oracle.files import NO_FILES, StoreFiles, data_path
 from tests.simulation.oracle.memory import Memory
 from tests.simulation.rows import Day, Row
@@ -67,6 +67,19 @@ def test_a_short_day_was_answered_often_enough() -> None:
     files = stored({DAY: WHOLE})
     assert len(wrong(Verdict.SHORT, remembered(files, WHOLE))) == 1
     assert wrong(Verdict.SHORT, remembered(files, WHOLE, WHOLE)) == []
+    assert wrong(Verdict.SHORT, remembered(files, WHOLE[1:], WHOLE)) == [
+        "AAA 2024-03-05 is short, and no answer came 2 times: heard: 2, 3"
+    ]
+
+
+def test_a_day_that_verify_has_named_is_not_complete_as_long_as_its_bytes_are_the_same() -> None:
+    files = stored({DAY: WHOLE})
+    for content, verdict, found in (
+        (files.days[DAY], Verdict.COMPLETE, ["verify called AAA 2024-03-05 damaged, and it is complete"]),
+        (files.days[DAY], Verdict.MISSING, []),
+        (b"other", Verdict.COMPLETE, []),
+    ):
+        assert broken(integrity.marked(covered(verdict), Memory(files, named={DAY: content}))) == found
 
 
 def test_a_final_session_is_not_pending() -> None:

@@ -232,7 +232,9 @@ class Wire(httpx.BaseTransport):
         bars: Mapping[str, list[Bar]] | None = answer.bars if is_read and answer.status == 200 else None
         more = frozenset((symbol, date_of(row[0])) for symbol, row in answer.rest)
         status = 0 if answer.breaks is not None and answer.raw is None else answer.status
-        self.world.ledger.delivered(asked, Delivered(answer.at, status, bars, answer.token, more))
+        again = float(answer.headers.get("retry-after", 0)) if status else 0.0
+        delivered = Delivered(answer.at, status, bars, answer.token, more, retry_after=again)
+        self.world.ledger.delivered(asked, delivered)
 
 
 class _Broken(httpx.SyncByteStream):

@@ -18,7 +18,7 @@ class InMemoryFileDigests:
     def has_any(self, folder: str) -> bool:
         return bool(self.below(folder))
 
-    def expect(self, digests: Mapping[str, str]) -> None:
+    def expect(self, digests: Mapping[str, str], *, durable: bool = False) -> None:
         for path, digest in digests.items():
             self._of.setdefault(path, {ABSENT}).add(digest)
 

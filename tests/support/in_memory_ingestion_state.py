@@ -191,7 +191,7 @@ class InMemoryCheckpoints:
         for date, reason in reasons.items():
             known = self._memory.known.get(day := SymbolDay(symbol, date))
             if known is not None and known.outcome.is_settled:
-                self._memory.known[day] = evolve(known, outcome=Outcome.FAILED, error=reason)
+                self._memory.known[day] = evolve(known, outcome=Outcome.FAILED, error=reason, answers=1, days=1)
 
     def add_figures(self, days: Iterable[StoredSymbolDay]) -> None:
         for day in days:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,12 @@ TUESDAY, WEDNESDAY, THURSDAY, FRIDAY = "2024-01-02", "2024-01-03", "2024-01-04",
 
 def minutes(trading_date: str, count: int = 4, *, start: str = "14:30", price: float = 100.0) -> list[Row]:
     """Return valid bars, one minute apart, from ``start`` (UTC) on."""
+    return [row.copy() for row in _made_once(trading_date, count, start, price)]  # a test may change its own
+
+
+@cache
+def _made_once(trading_date: str, count: int, start: str, price: float) -> Sequence[Row]:
+    """Return what ``minutes`` copies: hundreds of tests ask for the same sessions."""
     first = Timestamp.parse(f"{trading_date}T{start}:00Z")
     return [bar(str(first.plus(timedelta(minutes=number))), price + number / 4) for number in range(count)]
 

@@ -74,7 +74,7 @@ def _advice(report: IntegrityReport) -> Iterator[str]:
         yield first + (REPAIRED_BY_IMPORT if is_imported else REPAIRED_BY_INGEST)
     if StoreArea.COPIES in areas:
         yield COPIES_MADE_AGAIN
-    if any(path.startswith(f"{StoreArea.REVISIONS}/") and path.endswith(".parquet") for path in damaged):
+    if any(path.startswith(f"{StoreArea.REVISIONS}/") and "/year=" in path for path in damaged):
         yield REVISIONS_GIVEN_UP
     if Damage.UNRECORDED in damages:
         yield "'marketpipe recover' records the stored files again if the state was lost"

@@ -99,6 +99,11 @@ class ModelledDisk:
         made.target = target
         self.change("link", Change(place.folder, place.name, made))
 
+    def pipe_at(self, path: str) -> None:
+        """Make a named pipe to which nobody writes."""
+        place = self.tree.place(path)
+        self.change("mkfifo", Change(place.folder, place.name, self.new_inode(stat.S_IFIFO | 0o644)))
+
     def restore_from_copy(self) -> None:
         """Replace all files by copies: with other numbers, and with the time of now if the disk keeps no times."""
         for inode in self._all():

@@ -33,6 +33,8 @@ class ProcessDisk(Descriptors):
             start = self._start(path, dir_fd)
             inode = self._made_or_found(text_of(path), flags, mode, start)
             _refuse_kind(inode, flags)
+            if stat.S_ISFIFO(inode.mode) and not flags & (os.O_NONBLOCK | os.O_RDWR):
+                self._process.scheduler.block(lambda: False)  # a pipe: nobody will ever open its other end
             if flags & WRITES:
                 self._disk.refuse_if_read_only()
             if flags & os.O_TRUNC and inode.is_file:

@@ -16,6 +16,8 @@ COPIES: Final = "storage/infrastructure/aggregates/read_copies.py"
 LAYOUT: Final = "storage/infrastructure/store_layout.py"
 MONTHS: Final = "storage/infrastructure/publishing/month_folders.py"
 MONTH_FILE: Final = "storage/infrastructure/compacted/month_file.py"
+DIGESTS: Final = "storage/infrastructure/publishing/digest_recorder.py"
+HISTORY: Final = "storage/infrastructure/official/official_history.py"
 OFFICIAL: Final = "storage/infrastructure/official/official_files.py"
 PARTITION: Final = "storage/domain/data_partition.py"
 STORIES: Final = Path(__file__).parents[1] / "stories"
@@ -120,11 +122,45 @@ OF_DERIVED: Final = (
         ),
     ),
     Mutant(
+        "as_of answers though the history of official days is not what was recorded",
+        change(HISTORY, "            if not recorded or (", "            if True or ("),
+        ("as of",),
+        told("""
+            2024-03-06 01:31 update
+            2024-03-06 02:00 official close symbol=AAPL date=2024-03-05 factor=1.05
+            2024-03-06 02:10 update
+            2024-03-07 01:31 rewritten area=revisions
+        """),
+    ),
+    Mutant(
+        "a history that begins anew answers for all time",
+        change(
+            HISTORY, "        if found.lost_before is not None and moment < found.lost_before:", "        if False:"
+        ),
+        ("as of",),
+        told("""
+            2024-03-06 01:31 update
+            2024-03-06 02:00 official close symbol=AAPL date=2024-03-05 factor=1.05
+            2024-03-07 01:31 update
+            2024-03-07 01:41 file lost area=revisions file=known_since
+            2024-03-08 01:31 update
+        """),
+    ),
+    Mutant(
+        "the histories of official days have no digests",
+        change(DIGESTS, " or _is_history(path))", ")"),
+        ("verify",),
+        told("""
+            2024-03-06 01:31 update
+            2024-03-06 01:41 file lost area=revisions file=known_since
+        """),
+    ),
+    Mutant(
         "the former versions of official days are not kept",
         change(
             OFFICIAL,
-            "                    if len(more := year.new_versions()):\n",
-            "                    if len(more := year.new_versions()) and not len(year.history):\n",
+            "                    if len(more := year.new_versions()) or year.begins_anew:\n",
+            "                    if len(more := year.new_versions()) and not len(year.history.versions):\n",
         ),
         ("as of",),
         told("""

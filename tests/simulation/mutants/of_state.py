@@ -79,7 +79,7 @@ OF_STATE: Final = (
         ),
         ("verdict", "heals", "lost"),
         told("""
-            2024-03-06 01:31 update [lost commit at sql COMMIT 8]
+            2024-03-06 01:31 update [lost commit at sql COMMIT 10]
             coverage
         """),
     ),
@@ -157,12 +157,12 @@ OF_STATE: Final = (
     ),
     Mutant(
         "the digest of a file is recorded after its publication only",
-        change(DIGESTS, "        register.expect(named)\n", ""),
+        change(DIGESTS, "        register.expect(named, durable=any(map(_is_history, digests)))\n", ""),
         ("verify", "heals"),
         told("""
             2024-03-05 12:30 bars rejected symbol=AAPL date=2024-03-05 bars=9
             2024-03-05 19:00 ingest end=2024-03-05
-            2024-03-06 01:31 update [kill at sql COMMIT 8]
+            2024-03-06 01:31 update [kill at sql COMMIT 9]
             verify
         """),
     ),

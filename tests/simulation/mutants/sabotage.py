@@ -7,6 +7,7 @@ from typing import Final
 from tests.simulation.mutants.mutant import Mutant
 from tests.simulation.mutants.of_coverage import OF_COVERAGE
 from tests.simulation.mutants.of_derived import OF_DERIVED
+from tests.simulation.mutants.of_promises import OF_PROMISES
 from tests.simulation.mutants.of_state import OF_STATE
 from tests.simulation.mutants.of_the_provider import OF_THE_PROVIDER
 from tests.simulation.mutants.of_the_writer import OF_THE_WRITER
@@ -20,5 +21,6 @@ SABOTAGE: Final[tuple[Mutant, ...]] = (
     *OF_COVERAGE,
     *OF_DERIVED,
     *OF_THE_PROVIDER,
+    *OF_PROMISES,
     *UNSEEN,
 )

@@ -20,6 +20,8 @@ LEASE: Final = 600.0
 SPARE: Final = 120.0
 """Seconds that a command may take for what is not counted."""
 INGESTIONS: Final = ("update", "ingest", "ingest retry")
+PAUSES: Final = ("wire too-many", "wire page")
+"""What may be wrong with the wire if pauses are looked at: after other faults the next page may be on its way."""
 TAKEN_BACK: Final = "the provider returned no bars, but"
 TEMPORARY: Final = ".tmp"
 
@@ -100,6 +102,19 @@ def rate(limit: int, moments: Sequence[int]) -> Findings:
         first = number - limit
         in_one_minute = first >= 0 and moments[first] > moment - MINUTE
         yield None if not in_one_minute else f"more than {limit} requests in one minute, the last at {moment}"
+
+
+def pause(seen: Seen, asked: Iterable[tuple[Asked, Delivered]]) -> Findings:
+    """Who is told when to come again does not come before: of a command that runs alone, one request at a time."""
+    outcome = seen.outcome
+    if outcome.beside or not all(text.startswith(PAUSES) for text in outcome.happened):
+        return
+    until = 0.0
+    for _, answer in asked:
+        at = answer.at.epoch_micros
+        yield f"a request came {(until - at) / 1e6:.1f} s before the pause had ended" if at < until else None
+        if answer.retry_after:
+            until = at + answer.retry_after * 1e6
 
 
 def lease(seen: Seen, limit: int, asked: Sequence[tuple[Asked, Delivered]]) -> Findings:

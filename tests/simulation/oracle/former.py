@@ -104,13 +104,17 @@ class OfficialReading:
 
 @define
 class OfficialPast:
-    """A few readings of official days, as long as nothing has gone wrong with the machine or its clock."""
+    """A few readings of official days, as long as nothing has gone wrong with the machine or its clock, but for damage
+    of files: since then no more are taken.
+    """
 
     readings: list[OfficialReading] = field(factory=list)
 
     def begins(self, seen: Seen) -> None:
         """Forget all that the step which has just ended makes uncertain."""
-        if not seen.memory.is_machine_well or seen.memory.has_odd_clock or seen.drops():
+        memory = seen.memory
+        gives_up = bool(memory.ever_damaged) and any(kind.startswith("recover") for kind in seen.kinds())
+        if not memory.is_only_damaged or memory.has_odd_clock or seen.drops() or gives_up:
             self.readings.clear()
 
     def moments(self, draw: Random) -> tuple[str, ...]:
@@ -122,7 +126,7 @@ class OfficialPast:
             self.readings = [*self.readings[1 - MOST_READINGS :], reading]
 
     def as_of(self, found: Readings) -> Findings:
-        """Official days of a former moment are those that were loaded then."""
+        """Official days of a former moment are those that were loaded then, or nobody knows them any more."""
         for reading in self.readings:
             loaded = found.value("official as of", reading.as_of)
             if loaded is None:
@@ -131,9 +135,9 @@ class OfficialPast:
             wrong = sorted(day for day in both if loaded.get(day) != reading.days.get(day))
             yield f"as of {reading.as_of} the official day of {' '.join(wrong[0])} is another" if wrong else None
 
-    def kept(self, now: OfficialReading, ledger: Ledger) -> Findings:
+    def kept(self, now: OfficialReading, ledger: Ledger, memory: Memory) -> Findings:
         """An official day of which nothing was said since the latest reading is what it was then."""
-        for before in self.readings[-1:]:
+        for before in self.readings[-1:] if memory.is_machine_well else ():
             for day in sorted(before.days.keys() - ledger.words_since(before.heard, DAYS).keys()):
                 if not now.has(day):
                     continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from marketpipe import Pipeline
 
 DATA: Final = f"{STORE}/data"
-VERSION_INDEX: Final = "known_since.csv"
+VERSION_INDEX: Final = re.compile(r"revisions/symbol=[^/]+/known_since\.csv", re.ASCII)
 """A power loss may leave anything in the place of its last lines, and verify says what to do then."""
 A_DAY: Final = 86_400.0
 OF_RECORDS: Final = frozenset(
@@ -86,7 +87,7 @@ def heal(world: Subject) -> Healed | str:
 
 
 def _clear_up(world: Subject) -> None:
-    """Remove the folders and links in the place of files, as ``verify`` tells people to.
+    """Remove the folders, links and pipes in the place of files, as ``verify`` tells people to.
 
     A power loss may have brought back what was there before.
     """
@@ -95,7 +96,7 @@ def _clear_up(world: Subject) -> None:
             mode = world.disk.outside.lstat(path).st_mode
             if stat.S_ISDIR(mode) and not world.disk.outside.listdir(path):
                 world.disk.outside.rmdir(path)
-            elif stat.S_ISLNK(mode):
+            elif stat.S_ISLNK(mode) or stat.S_ISFIFO(mode):
                 world.disk.outside.unlink(path)
 
 
@@ -113,7 +114,7 @@ def heals(healed: Healed, memory: Memory, session: str, ended: int) -> Findings:
     yield from _bars(healed, memory, session, ended)
     for problem in healed.integrity.problems:
         is_foreign = problem.damage is Damage.FOREIGN or problem.path in memory.ever_damaged
-        is_foreign |= problem.path.endswith(VERSION_INDEX) and not memory.is_machine_well
+        is_foreign |= VERSION_INDEX.fullmatch(problem.path) is not None and not memory.is_machine_well
         yield None if is_foreign else f"after calm commands {problem.path} {problem.reason} ({problem.damage})"
     for each in healed.coverage.days():
         day = str(each.symbol_day.symbol), str(each.symbol_day.trading_date)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from marketpipe.ingestion.domain.coverage.verdict import Verdict
+from marketpipe.reports import CoverageReport
 from marketpipe.storage.domain.integrity import Damage, IntegrityProblem, IntegrityReport
 from tests.simulation.oracle.behaviour import temporary_files
 from tests.simulation.oracle.files import StoreFiles
@@ -52,6 +54,15 @@ def verify_of_a_step(seen: Seen) -> Findings:
         elif memory.is_machine_well and not memory.has_odd_clock:
             found = [f"{problem.path} {problem.reason} ({problem.damage})" for problem in each.value.problems]
             yield f"{each.process} says beside others that {found[0]}" if found else None
+
+
+def marked(report: CoverageReport, memory: Memory) -> Findings:
+    """A day that ``verify`` has called damaged is not complete, as long as its bytes are the same."""
+    for each in report.days() if memory.named else ():
+        day = str(each.symbol_day.symbol), str(each.symbol_day.trading_date)
+        if memory.named.get(day, b"") == memory.files.days.get(day):
+            is_complete = each.finding.verdict is Verdict.COMPLETE
+            yield f"verify called {' '.join(day)} damaged, and it is complete" if is_complete else None
 
 
 def _names(problem: IntegrityProblem, path: str) -> bool:

@@ -10,6 +10,8 @@ from attrs import define, field, frozen
 
 from marketpipe.reports import AuditReport, IngestionReport
 from marketpipe.shared_kernel.domain.symbol import Outcome as DayOutcome
+from marketpipe.storage.domain.integrity import Damage as Problem
+from marketpipe.storage.domain.integrity import IntegrityReport
 from tests.simulation.ledger import Word
 from tests.simulation.oracle.files import (
     NO_FILES,
@@ -90,6 +92,9 @@ class Seen:
     def drops(self) -> bool:
         return any(kind.startswith("drop") for kind in self.kinds())
 
+    def recovers(self) -> bool:
+        return any(kind.startswith("recover") for kind in self.kinds())
+
     def went_well(self) -> bool:
         """Return whether all of its commands came to their end, and nothing went wrong in them."""
         return not self.kinds() & HARMFUL and all(
@@ -117,14 +122,16 @@ class Memory:
 
     ``damage`` has the files that are damaged now, ``ever_damaged`` the paths of all that were. ``words`` are all whole
     words on minutes so far. ``is_machine_well``: no process was killed and no call has failed so far, and no power loss
-    or damage happened; ``is_disk_well``: processes may have been killed, and nothing worse; ``is_provider_well``: the
-    wire has done nothing wrong so far. ``doubted`` are the symbol-days, or symbols with a month, of which a file was
-    ever damaged. ``proven`` are the paths of files whose bytes are on
-    record for certain; ``is_fresh``: all aggregates were made of the minutes that are stored. ``reported`` are the days
+    or damage happened; ``is_disk_well``: processes may have been killed, and nothing worse; ``is_only_damaged``: files
+    may have been damaged from outside, and nothing else happened; ``is_provider_well``: the wire has done nothing wrong
+    so far. ``doubted`` are the symbol-days, or symbols with a month, of which a file was ever damaged. ``proven`` are
+    the paths of files whose bytes are on record for certain; ``is_fresh``: all aggregates were made of the minutes that
+    are stored. ``reported`` are the days
     that a command reported complete, and of which nothing was said since. ``has_odd_clock``: a clock of the machine was
     wrong at any time; ``has_odd_date``: the provider stated a wrong time, by which a clock that is ahead seems right.
     ``rewritten`` has the recorded content of days that somebody rewrote, until they are restated or damaged otherwise.
-    ``official_words`` has what the provider said last of each official day: one bar or none.
+    ``official_words`` has what the provider said last of each official day: one bar or none. ``named`` has the damaged
+    content of days that ``verify`` has called so, as long as its records are there.
     """
 
     files: StoreFiles = NO_FILES
@@ -136,6 +143,7 @@ class Memory:
     doubted: set[Day] = field(factory=set)
     is_machine_well: bool = True
     is_disk_well: bool = True
+    is_only_damaged: bool = True
     is_provider_well: bool = True
     has_odd_clock: bool = False
     has_odd_date: bool = False
@@ -145,6 +153,7 @@ class Memory:
     reported: set[Day] = field(factory=set)
     rewritten: dict[Day, bytes] = field(factory=dict)
     official_words: dict[Day, tuple[Row, ...]] = field(factory=dict)
+    named: dict[Day, bytes] = field(factory=dict)
 
     def is_doubtful(self, day: Day) -> bool:
         """Return whether a file of a symbol-day is damaged now, or its quarantine has ever been."""
@@ -172,6 +181,15 @@ class Memory:
         self._note_taken_back(seen)
         self._note_rewritten(seen)
         self._note_faults(seen.outcome)
+        if seen.kinds() & {"power loss", "copied"} or seen.drops() or seen.recovers():
+            self.named.clear()
+
+    def note_named(self, report: IntegrityReport) -> None:
+        """Take note of the damaged days that ``verify`` has named."""
+        named = {problem.path for problem in report.problems if problem.damage is Problem.ALTERED}
+        for path in named & self.damage.keys():
+            if (day := day_of(path)) is not None and (content := self.damage[path].since) is not None:
+                self.named[day] = content
 
     def _note_dropped(self, outcome: Outcome) -> None:
         """A dropped symbol has no records: nobody misses a file of it that was lost before."""
@@ -220,8 +238,9 @@ class Memory:
     def _note_faults(self, outcome: Outcome) -> None:
         for each in outcome.all():
             kinds = {text.split(" ")[0] for text in each.happened}
-            is_ill = each.step.kind in HARMFUL or each.ended in ("killed", "stuck")
-            self.is_machine_well &= not is_ill and all(kind in (*HARMLESS_FAULTS, "clock") for kind in kinds)
+            goes_on = each.ended not in ("killed", "stuck") and kinds <= {*HARMLESS_FAULTS, "clock"}
+            self.is_machine_well &= each.step.kind not in HARMFUL and goes_on
+            self.is_only_damaged &= each.step.kind not in HARMFUL - DAMAGES and goes_on
             is_disk_ill = each.step.kind in HARMFUL or any("errno" in kind for kind in kinds)
             self.is_disk_well &= not is_disk_ill
             self.is_provider_well &= "wire" not in kinds
@@ -247,6 +266,9 @@ class Memory:
         self._note_complete(seen, reported)
         self._note_proven(seen)
         self._note_reported(seen, reported)
+        report = seen.outcome.value
+        if isinstance(report, IntegrityReport) and seen.outcome.step.kind == "verify" and seen.went_well():
+            self.note_named(report)
         self.files, self.heard = seen.now, heard
 
     def _note_reported(self, seen: Seen, reported: Mapping[Day, set[DayOutcome]]) -> None:

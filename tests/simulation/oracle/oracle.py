@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import partial
 from random import Random
 from typing import Final, Literal
 
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from tests.simulation.ledger import DAYS, MINUTES
-from tests.simulation.oracle import bars, behaviour, derived, former, integrity, verdicts, versions
+from tests.simulation.ledger import DAYS, MINUTES, Asked, Delivered
+from tests.simulation.oracle import bars, behaviour, commands, derived, former, integrity, verdicts, versions
 from tests.simulation.oracle.files import StoreFiles
 from tests.simulation.oracle.healing import heal, heals
 from tests.simulation.oracle.memory import Memory, Seen
@@ -87,6 +87,18 @@ class Oracle:
         yield "leftovers", behaviour.leftovers(seen)
         yield "verify", integrity.verify_of_a_step(seen)
         yield "as of", former.unchanged(seen)
+        yield from self._of_a_command(seen, asked)
+
+    def _of_a_command(self, seen: Seen, asked: Sequence[tuple[Asked, Delivered]]) -> Iterator[Named]:
+        traits = self._world.story.traits
+        yield "audit", commands.audit(seen)
+        yield "lost", commands.withdrawn(seen, traits.confirmations)
+        yield "drop", commands.dropped(seen)
+        yield "official", commands.official(seen)
+        yield "quarantine", commands.quarantine(seen)
+        yield "leftovers", commands.leftovers(seen)
+        if traits.workers == 1:  # others may have sent their requests already
+            yield "rate", behaviour.pause(seen, asked)
 
     def _counted(self, seen: Seen, moments: list[Timestamp]) -> list[int]:
         """Return when the latest requests were counted. What was sent by a process that a fault met does not count.
@@ -164,8 +176,11 @@ class Oracle:
                 self._world.counts.count("judged", str(each.verdict.verdict))
             yield "verdict", verdicts.still_complete(judged, memory)
             yield "verdict", verdicts.of_lost_files(coverage, memory)
+            yield "verify", integrity.marked(coverage, memory)
             known = derived.recorded_official_days(official, report, memory)
             yield "ok over a loss", verdicts.ok_over_a_loss(judged, known, traits.session)
+        if report is not None:
+            memory.note_named(report)
 
     def _of_official_days(self, wanted: Wanted, found: Readings) -> Iterator[Named]:
         yield "as of", self._official.as_of(found)
@@ -173,7 +188,7 @@ class Oracle:
             ledger, now = self._world.ledger, str(self._world.clock.now())
             symbols = frozenset(wanted.symbols)
             reading = former.OfficialReading(now, ledger.count, wanted.first, wanted.last, symbols, days)
-            yield "official", self._official.kept(reading, ledger)
+            yield "official", self._official.kept(reading, ledger, self.memory)
             self._official.remember(reading, self.memory)
 
     def _healed(self) -> list[str]:

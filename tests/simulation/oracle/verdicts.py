@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from itertools import pairwise
@@ -101,8 +102,17 @@ def _wrong(each: Judged, session: str, confirmations: int) -> str | None:
             return f"{stored} bars are stored"
         is_silent = any(not wanted_of(word, session) for word in each.words)
         return None if is_silent else f"the provider has never said after its end that it has no bars: {_told(each)}"
-    if found is Verdict.SHORT and len(each.words) < confirmations:
+    if found is Verdict.SHORT:
+        return _wrong_short(each, session, confirmations)
+    return None
+
+
+def _wrong_short(each: Judged, session: str, confirmations: int) -> str | None:
+    if len(each.words) < confirmations:
         return f"the provider was heard {len(each.words)} times after its end"
+    said = Counter(repr(sorted(wanted_of(word, session).items())) for word in each.words)
+    if not each.rejected and max(said.values()) < confirmations:  # a rejected bar may be stored in its former version
+        return f"no answer came {confirmations} times: {_told(each)}"
     return None
 
 

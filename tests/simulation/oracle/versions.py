@@ -62,12 +62,16 @@ class Frozen:
     days: Mapping[Day, bytes] = field(repr=False)
     others: Mapping[str, bytes] = field(repr=False)
 
-    def changed_official_days(self, files: StoreFiles) -> list[str]:
-        """Return the files of official days of the frozen symbols that are not as they were."""
+    def changed_others(self, files: StoreFiles) -> list[str]:
+        """Return the aggregates and official days of the frozen symbols that are not as they were.
+
+        A lock of some symbols or dates may leave out what is made of others too.
+        """
         scope = self.lock.scope
         names = None if scope is None or scope.symbols is None else {f"symbol={symbol}" for symbol in scope.symbols}
-        official = (path for path in sorted(self.others) if path.startswith("official/"))
-        chosen = (path for path in official if names is None or path.split("/")[1] in names)
+        areas = ("official/", "aggregates/") if names is None else ("official/",)
+        others = (path for path in sorted(self.others) if path.startswith(areas))
+        chosen = (path for path in others if names is None or path.split("/")[1] in names)
         return [path for path in chosen if files.contents.get(path) != self.others[path]]
 
     @classmethod
@@ -173,7 +177,7 @@ def lock(found: Readings, frozen: list[Frozen], files: StoreFiles) -> Findings:
         if unnamed:
             symbol, date = unnamed[0]
             yield f"the lock names no problem with {symbol} {date}, which is another, has come or is gone"
-        elif report.ok and (changed := each.changed_official_days(files)):
+        elif report.ok and (changed := each.changed_others(files)):
             yield f"the lock verifies, and {changed[0]} is another or gone"
         elif not report.ok and each.days == files.days and each.others == _others(files):
             problem = report.problems[0]

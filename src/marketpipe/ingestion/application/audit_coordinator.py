@@ -276,12 +276,15 @@ class ScaleKeeper:
         return ScaleReport(tuple(changed[symbol] for symbol in sorted(changed)), tuple(jobs), blocked, stopped)
 
     def _marked(self, symbol: Symbol, scope: IngestionScope, spans: DateSpans) -> frozenset[TradingDate]:
-        """Mark the days to request again, and return them: all with bars, or those that a killed run has left."""
+        """Mark the days to request again, and return them: all with bars, or those that a killed run has left.
+
+        Days for which the provider returned no bars are left out: the next ingestion requests them again anyway.
+        """
         records = self._checkpoints.between(symbol, *spans[symbol])
-        stored = {date: found for date, found in records.items() if found.version is not None}
+        stored = {date: found for date, found in records.items() if found.version and not found.contradictions}
         left = frozenset(date for date, found in stored.items() if found.outcome is Outcome.FAILED)
-        done = sorted(stored.keys() - left)
-        if left and done and not self._differs(symbol, scope, (done[0], done[-1])):
+        done, was_killed = sorted(stored.keys() - left), any(stored[date].error == FORMER_SCALE for date in left)
+        if was_killed and done and not self._differs(symbol, scope, (done[0], done[-1])):
             return left
         self._checkpoints.mark_suspect(symbol, dict.fromkeys(stored, FORMER_SCALE))
         return frozenset(stored)

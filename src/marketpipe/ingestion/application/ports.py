@@ -79,7 +79,10 @@ class Checkpoints(Protocol):
         """
 
     def mark_suspect(self, symbol: Symbol, reasons: Mapping[TradingDate, str]) -> None:
-        """Turn these settled days into failed ones, each for its reason; their stored versions stay recorded."""
+        """Turn these settled days into failed ones, each for its reason; their stored versions stay recorded.
+
+        The count of equal answers starts at one: those before were of another outcome.
+        """
 
     def add_figures(self, days: Iterable[StoredSymbolDay]) -> None:
         """Record the figures of stored days whose recorded bytes are these and lack them; nothing else changes."""

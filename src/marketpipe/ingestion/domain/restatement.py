@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import Enum
 from typing import Final
 
@@ -130,12 +130,19 @@ def outermost(spans: Mapping[Symbol, tuple[TradingDate, TradingDate]]) -> Mappin
     return {symbol: frozenset(span) for symbol, span in spans.items()}
 
 
-def adoptable(compared: Iterable[DayComparison]) -> Mapping[Symbol, frozenset[TradingDate]]:
-    """Return the days whose stored bars may be replaced: those that differ, unless the provider returned no bars."""
+def adoptable(
+    compared: Iterable[DayComparison], renewed: Collection[Symbol] = ()
+) -> Mapping[Symbol, frozenset[TradingDate]]:
+    """Return the days whose stored bars may be replaced: those that differ, unless the provider returned no bars.
+
+    Of ``renewed`` symbols, whose stored history is requested again anyway, only the days that have no stored bars.
+    """
     dates: defaultdict[Symbol, set[TradingDate]] = defaultdict(set)
     for comparison in compared:
-        if comparison.differs and not Restatement.of(comparison).is_withdrawn:
-            dates[comparison.symbol_day.symbol].add(comparison.symbol_day.trading_date)
+        day = comparison.symbol_day
+        is_renewed = day.symbol in renewed and comparison.has_stored_bars
+        if comparison.differs and not is_renewed and not Restatement.of(comparison).is_withdrawn:
+            dates[day.symbol].add(day.trading_date)
     return {symbol: frozenset(days) for symbol, days in dates.items()}
 
 

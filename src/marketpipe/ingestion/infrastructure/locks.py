@@ -103,7 +103,7 @@ class HolderLock:
         try:
             # Opened for reading and locked as by a reader: a state may also be in a folder that is read-only. There
             # the file of a dead process stays.
-            opened = disk.open(file, os.O_RDONLY | os.O_CLOEXEC)
+            opened = disk.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError:
             return False
         try:

@@ -78,6 +78,10 @@ class DayComparison:
     def differs(self) -> bool:
         return bool(self.added or self.removed or self.changed)
 
+    @property
+    def has_stored_bars(self) -> bool:
+        return bool(self.unchanged or self.removed or self.changed)
+
 
 @frozen
 class RecordedVersion:
@@ -169,7 +173,7 @@ ABSENT: Final = ""
 
 
 class FileDigests(Protocol):
-    """The recorded SHA-256 of files that have no other record: aggregates, rejected bars and revisions.
+    """The recorded SHA-256 of files that have no other record: aggregates, rejected bars, revisions, histories.
 
     A path begins with its area, such as ``aggregates/``, and has forward slashes. A file has several digests only while
     it is being replaced, or if a crash left it so: either is right. Raises ``StateError``.
@@ -181,10 +185,11 @@ class FileDigests(Protocol):
     def has_any(self, folder: str) -> bool:
         """Return whether any file is recorded whose path begins with ``folder``."""
 
-    def expect(self, digests: Mapping[str, str]) -> None:
+    def expect(self, digests: Mapping[str, str], *, durable: bool = False) -> None:
         """Add these digests, by path, before files are published or removed; ``ABSENT`` for one that is removed.
 
-        One that was not recorded may be ``ABSENT`` too: a crash may come before it is published.
+        One that was not recorded may be ``ABSENT`` too: a crash may come before it is published. ``durable``: no power
+        loss may lose them. None ever loses those of a removal.
         """
 
     def settle(self, digests: Mapping[str, str]) -> None:

@@ -174,7 +174,7 @@ def problem_of(
         return file.problem_with(Damage.ALTERED, _altered(file, recorded))
     if file.problem is not None:
         return file.problem
-    if identity is not None and file.identity != identity:
+    if identity is not None and file.identity not in (identity, None):
         return file.problem_with(Damage.MISLABELLED, f"is of {file.identity}; this store is of {identity}")
     if file.area is StoreArea.DATA and recorded is None:
         return file.problem_with(Damage.UNRECORDED, "exists, and the state does not know it")

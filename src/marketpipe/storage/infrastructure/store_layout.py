@@ -23,7 +23,7 @@ from marketpipe.shared_kernel.domain.errors import MonthUnreadableError, Storage
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, is_link, lexists, matching, walk
+from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, is_link, lexists, walk
 from marketpipe.shared_kernel.infrastructure.machine.disk import is_folder as leads_to_a_folder
 from marketpipe.shared_kernel.infrastructure.machine.machine import HERE, Machine
 from marketpipe.shared_kernel.infrastructure.machine.real_disk import REAL_DISK
@@ -40,11 +40,13 @@ DAY_FILE: Final = f"day={DIGITS}.parquet"
 ARROW, PARQUET = COPY_FORMATS = "arrow", "parquet"
 """The forms of read copies, which are the endings of their names."""
 VERSION_INDEX: Final = "known_since.csv"
-"""In a symbol's folder of revisions: since when each of its versions is known."""
+"""In a symbol's folder of revisions: since when each of its versions is known. In that of a year: official days."""
 
 _YEAR: Final = re.compile(r"year=(?!0000)(\d{4})", re.ASCII)
 _MONTH: Final = re.compile(r"month=(0[1-9]|1[0-2])", re.ASCII)
 YEAR_PATH: Final = re.compile(r"year=(\d{4})\.parquet", re.ASCII)
+HISTORY_PATH: Final = re.compile(rf"year=(?!0000)(\d{{4}})/{re.escape(VERSION_INDEX)}", re.ASCII)
+"""Below a symbol's folder of revisions: every version of the official days of a year."""
 
 
 @frozen
@@ -85,14 +87,9 @@ class StoreLayout:
 
     def official_years(self, symbol: Symbol) -> list[int]:
         """Return the years that have a file of official days, ascending. Raises ``StorageError``."""
-        names = names_in(self.official / f"symbol={symbol}", self.disk)
+        folder = self.official / f"symbol={symbol}"
+        names = names_in(folder, self.disk) if is_folder(folder, self.disk) else []
         return [int(match[1]) for name in names if (match := YEAR_PATH.fullmatch(name))]
-
-    def official_histories(self, symbol: Symbol) -> list[Path]:
-        """Return the histories of official days that exist, ascending by year. Raises ``StorageError``."""
-        folder = self.revisions / f"symbol={symbol}"
-        with translating(folder):
-            return sorted(matching(self.disk, folder, f"{YEAR_FOLDER}/{VERSION_INDEX}"))
 
     def rejected_official_days(self, symbol: Symbol, year: int) -> Path:
         return self.quarantine / f"symbol={symbol}" / f"year={year:04d}.parquet"
@@ -189,7 +186,8 @@ class StoreLayout:
 
     def known_years(self, symbol: Symbol) -> list[int]:
         """Return the years of which the store has or had bars, ascending. Raises ``StorageError``."""
-        former = _numbers_in(f"{self.revisions}/symbol={symbol}", _YEAR, self.disk)
+        folder = f"{self.revisions}/symbol={symbol}"
+        former = _numbers_in(folder, _YEAR, self.disk) if is_folder(folder, self.disk) else []
         return sorted({*self.years(symbol), *self.official_years(symbol), *former})
 
     def months(self, symbol: Symbol) -> list[MonthPartition]:

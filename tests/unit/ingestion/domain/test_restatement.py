@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from marketpipe.ingestion.domain.restatement import Restatement, RestatementKind, is_split
+from marketpipe.ingestion.domain.restatement import Restatement, RestatementKind, adoptable, is_split
 from marketpipe.shared_kernel.domain.store_inventory import DayComparison
 from tests.support.builders import day
 
@@ -84,3 +84,12 @@ def test_a_constant_ratio_shows_what_the_provider_did(ratio: float | None, kind:
     assert found.kind is kind
     assert found.is_adjustment == (kind is not RestatementKind.CORRECTION)
     assert found.ratio == (ratio if found.is_adjustment else None)
+
+
+def test_a_renewed_symbol_adopts_only_days_that_have_no_stored_bars() -> None:
+    late, changed = DayComparison(day("AAPL", "2024-01-03"), added=9), DayComparison(AAPL, changed=9)
+    other = DayComparison(day("MSFT", "2024-01-02"), changed=1)
+
+    found = adoptable([changed, late, other], renewed={AAPL.symbol})
+
+    assert found == {AAPL.symbol: {late.symbol_day.trading_date}, other.symbol_day.symbol: {AAPL.trading_date}}

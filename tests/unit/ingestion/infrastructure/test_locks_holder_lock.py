@@ -78,3 +78,9 @@ def test_a_lock_file_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match=r"File exists|Not a directory"):
         HolderLock(tmp_path / "state" / "marketpipe.sqlite").name()
+
+
+def test_a_pipe_in_the_place_of_a_holder_is_no_living_process_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "marketpipe.sqlite.holder-7-x")
+
+    assert not HolderLock(tmp_path / "marketpipe.sqlite").is_alive("7-x")

@@ -53,19 +53,21 @@ def test_a_killed_process_loses_nothing_committed_and_leaves_nothing_half_done(
     state.close()
 
 
-@pytest.mark.parametrize("expected", [ABSENT, "bb"])
-def test_a_power_loss_takes_no_record_of_a_removal_that_it_may_keep(expected: str) -> None:
+@pytest.mark.parametrize(("expected", "durable"), [(ABSENT, False), ("bb", True), ("bb", False)])
+def test_a_power_loss_takes_no_record_of_a_removal_that_it_may_keep_and_none_that_is_to_be_durable(
+    expected: str, *, durable: bool
+) -> None:
     kept = set[frozenset[str]]()
     for loss in range(20):
         computer = ModelledComputer()
         machine, end = computer.process()
         state = SQLiteState(STATE, "../data", machine=machine)
         state.file_digests.settle({"quarantine/x.parquet": "aa"})
-        state.file_digests.expect({"quarantine/x.parquet": expected})
+        state.file_digests.expect({"quarantine/x.parquet": expected}, durable=durable)
         end()
         computer.disk.sync_all()
         computer.databases.lose_power(Random(loss))
         again = SQLiteState(STATE, "../data", machine=computer.process()[0])
         kept.add(again.file_digests.below("quarantine/").get("quarantine/x.parquet", frozenset()))
         computer.close()
-    assert (kept == {frozenset({"aa", ABSENT})}) is (expected == ABSENT)
+    assert (kept == {frozenset({"aa", expected})}) is (expected == ABSENT or durable)

@@ -107,7 +107,7 @@ class Digests:
     """A register of digests that keeps none."""
 
     def __getattr__(self, _: str) -> Any:
-        return lambda *_: None
+        return lambda *_, **__: None
 
 
 @frozen

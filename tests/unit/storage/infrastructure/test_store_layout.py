@@ -1,18 +1,12 @@
 from __future__ import annotations
 
-import errno
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
-from attrs import evolve
 
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
-from marketpipe.shared_kernel.infrastructure.machine.disk import AnyPath
-from marketpipe.shared_kernel.infrastructure.machine.machine import HERE
-from marketpipe.shared_kernel.infrastructure.machine.real_disk import RealDisk
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.infrastructure.store_layout import StoreLayout, is_folder, unreadable
 from tests.support.builders import day
@@ -101,18 +95,6 @@ def test_what_cannot_be_examined_does_not_pass_for_gone(tmp_path: Path) -> None:
     assert not is_folder(tmp_path / "file" / "below")
     with pytest.raises(StorageError, match="cannot read"):
         is_folder(tmp_path / ("x" * 300))
-
-
-class UnlistableDisk(RealDisk):
-    def scandir(self, path: AnyPath | int, /) -> NoReturn:  # type: ignore[override]
-        raise OSError(errno.EIO, "Input/output error", path)
-
-
-def test_histories_that_cannot_be_listed_do_not_pass_for_none(layout: StoreLayout) -> None:
-    damaged = evolve(layout, machine=evolve(HERE, disk=UnlistableDisk()))
-
-    with pytest.raises(StorageError, match=r"cannot read .*symbol=AAPL: Input/output error"):
-        damaged.official_histories(AAPL)
 
 
 @pytest.mark.parametrize(

@@ -131,8 +131,8 @@ class SqlCheckpoints:
         with self._database.transaction() as connection:
             failed, store_id = str(Outcome.FAILED), self._database.store_id
             connection.executemany(
-                f"UPDATE checkpoints SET outcome = ?, error = ? WHERE store_id = ? AND symbol = ? AND trading_date = ? "
-                f"AND outcome IN ({SETTLED})",
+                "UPDATE checkpoints SET outcome = ?, error = ?, answers = 1, days = 1 "
+                f"WHERE store_id = ? AND symbol = ? AND trading_date = ? AND outcome IN ({SETTLED})",
                 [(failed, reason, store_id, str(symbol), str(date)) for date, reason in reasons.items()],
             )
 

@@ -39,10 +39,10 @@ class SqlFileDigests:
         with self._database.rows(SELECT_ANY, *_range(folder)) as rows:
             return bool(rows)
 
-    def expect(self, digests: Mapping[str, str]) -> None:
+    def expect(self, digests: Mapping[str, str], *, durable: bool = False) -> None:
         # A power loss may keep a removal and lose this record. Of a file that is gone nothing would ever be recorded
         # again: it would count as lost for ever.
-        with self._database.transaction(durable=ABSENT in digests.values()) as connection:
+        with self._database.transaction(durable=durable or ABSENT in digests.values()) as connection:
             connection.executemany(ADOPT, self._rows(dict.fromkeys(digests, ABSENT)))
             connection.executemany(ADD, self._rows(digests))
 

@@ -113,9 +113,12 @@ def is_link(disk: Disk, path: AnyPath) -> bool:
 
 
 def read_bytes(disk: Disk, path: AnyPath) -> bytes:
-    """Return the content of a file. Raises ``OSError`` that names it."""
-    descriptor = disk.open(path, os.O_RDONLY)
+    """Return the content of a file. Raises ``OSError`` that names it, also for a pipe, which would be waited for."""
+    descriptor = disk.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
+        mode = disk.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a folder refuses to be read
+            raise OSError(errno.EINVAL, "it is not a file")
         return read_all(disk, descriptor)
     except OSError as error:
         error.filename = os.fspath(path)  # an error of a descriptor names no file

@@ -16,6 +16,7 @@ from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, is_link, lexists, walk
+from marketpipe.shared_kernel.infrastructure.machine.disk import is_folder as leads_to_a_folder
 from marketpipe.shared_kernel.infrastructure.machine.machine import Machine
 from marketpipe.storage.domain.data_partition import DataPartition, MonthPartition
 from marketpipe.storage.domain.integrity import StoreArea
@@ -24,6 +25,7 @@ from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE
 from marketpipe.storage.infrastructure.publishing.temporary_files import is_left_behind, is_temporary
 from marketpipe.storage.infrastructure.store_layout import (
     COPY_FORMATS,
+    HISTORY_PATH,
     VERSION_INDEX,
     YEAR_PATH,
     StoreLayout,
@@ -35,6 +37,9 @@ from marketpipe.storage.infrastructure.store_layout import (
     translating,
     unreadable,
 )
+
+FILES: Final = (".parquet", VERSION_INDEX)
+"""What the names of files end with. What has such a name and is a folder is in the place of a file."""
 
 
 @frozen
@@ -53,6 +58,11 @@ class FoundFile:
     period: str
     first: TradingDate
     last: TradingDate
+
+    @property
+    def is_history(self) -> bool:
+        """Whether it has the versions of official days, and not bars."""
+        return self.path.endswith(VERSION_INDEX)
 
 
 @frozen
@@ -86,7 +96,15 @@ class StoreWalk:
         return frozenset(symbol for name in names if (symbol := symbol_of(name)))
 
     def _names_in(self, area: StoreArea, top: str) -> list[str]:
-        return names_in(self._roots[area] / top, self._disk)
+        """What is in the place of a folder, and is none, has no names: it is a stray."""
+        root = self._roots[area]
+        is_there = is_folder(root / top, self._disk) if top else not self._is_in_the_place_of(root)
+        return names_in(root / top, self._disk) if is_there else []
+
+    def _is_in_the_place_of(self, root: Path) -> bool:
+        """Return whether a root, which may be a link, leads to no folder though its name is there."""
+        with translating(root):
+            return lexists(self._disk, root) and not leads_to_a_folder(self._disk, root)
 
     def strays(self) -> list[str]:
         """Return the files outside of the folders of symbols, by area, then path. Raises ``StorageError``."""
@@ -165,8 +183,9 @@ class StoreWalk:
 
     def _found(self, area: StoreArea, symbol: Symbol, top: str, below: str) -> FoundFile | None:
         timeframe = Timeframe.parse(top[:-1].partition("=")[2]) if top else Timeframe.MINUTE_1
-        if area is StoreArea.OFFICIAL or (area is StoreArea.QUARANTINE and YEAR_PATH.fullmatch(below)):
-            timeframe = Timeframe.DAY_1  # official days, and rejected ones
+        of_years = _OF_YEARS.get(area)
+        if area is StoreArea.OFFICIAL or (of_years is not None and of_years.fullmatch(below)):
+            timeframe = Timeframe.DAY_1
         try:
             span = _span(area, timeframe, symbol, below)
         except (ValidationError, ValueError):  # no date of the calendar
@@ -178,6 +197,8 @@ class StoreWalk:
 
     def _strays(self, area: StoreArea) -> Iterator[str]:
         tops = _tops(area)
+        if self._is_in_the_place_of(self._roots[area]):
+            yield str(area)
         owned = {top.rstrip("/") for top in tops}
         for top in {"", *tops}:
             for name in self._names_in(area, top):
@@ -209,22 +230,25 @@ _MONTH_FOLDER: Final = re.compile(r"year=\d{4}/month=\d\d", re.ASCII)
 _MONTH_FILE_PATH: Final = re.compile(rf"year=(?!0000)(\d{{4}})/month=(0[1-9]|1[0-2])/{re.escape(MONTH_FILE)}", re.ASCII)
 _MONTH_PATH: Final = re.compile(r"year=(\d{4})/month=(\d\d)\.parquet", re.ASCII)
 _COPY_PATH: Final = re.compile(rf"year=(\d{{4}})/month=(\d\d)\.({'|'.join(COPY_FORMATS)})", re.ASCII)
-_INDEX_PATH: Final = re.compile(rf"(year=(?!0000)\d{{4}}/)?{re.escape(VERSION_INDEX)}(/|$)", re.ASCII)
-"""The version index of day files, and those of official days, one a year; what is in a folder of that name, too."""
+_OF_YEARS: Final = {StoreArea.QUARANTINE: YEAR_PATH, StoreArea.REVISIONS: HISTORY_PATH}
+"""What is of official days beside minutes: rejected ones, and every version of a year."""
 _OTHERS: Final = {
-    StoreArea.REVISIONS: _INDEX_PATH,
+    StoreArea.REVISIONS: re.compile(f"{re.escape(VERSION_INDEX)}$", re.ASCII),
     StoreArea.QUARANTINE: re.compile(r"year=\d{4}/month=\d\d/da(y=\d\d|ys)\.parquet\.\d+\.bak(/|$)", re.ASCII),
 }
-"""What belongs into an area and is no file of bars. In the quarantine: what gave way in the folder of a month."""
+"""What belongs into an area and is no file of bars: the version index of day files; in the quarantine what gave way in
+the folder of a month."""
 Span = tuple[str, TradingDate, TradingDate]
 """A period as metadata names it, its first and its last date."""
 
 
 def _span(area: StoreArea, timeframe: Timeframe, symbol: Symbol, below: str) -> Span | None:
-    if area in (StoreArea.DATA, StoreArea.REVISIONS) or (area is StoreArea.QUARANTINE and timeframe.is_intraday):
+    if area in (StoreArea.DATA, StoreArea.REVISIONS, StoreArea.QUARANTINE) and timeframe.is_intraday:
         return _day_span(area, symbol, below)
     if area is StoreArea.COPIES:
         match = _COPY_PATH.fullmatch(below)
+    elif area is StoreArea.REVISIONS:
+        match = HISTORY_PATH.fullmatch(below)
     else:
         match = (_MONTH_PATH if timeframe.is_intraday else YEAR_PATH).fullmatch(below)
     if match is None:
@@ -257,7 +281,7 @@ def _files_below(folder: Path, area_root: Path, machine: Machine) -> list[str]:
             place = inner[len(root) :].replace(os.sep, "/").strip("/")
             prefix = f"{place}/" if place else ""
             # A link is not followed, and a folder in the place of a file is as foreign as what is in it.
-            no_folders = [name for name in folders if name.endswith(".parquet") or _is_link(f"{inner}/{name}", disk)]
+            no_folders = [name for name in folders if name.endswith(FILES) or _is_link(f"{inner}/{name}", disk)]
             folders[:] = [name for name in folders if name not in no_folders]
             if _MONTH_FOLDER.fullmatch(place):  # it may be exchanged while it is listed
                 with translating(inner):

@@ -57,7 +57,7 @@ from marketpipe.storage.infrastructure.day_versions import (
     moment_of,
 )
 from marketpipe.storage.infrastructure.inventory.store_walk import FoundFile, MonthFile, StoreWalk
-from marketpipe.storage.infrastructure.official.official_history import read_history
+from marketpipe.storage.infrastructure.official.official_history import history_in
 from marketpipe.storage.infrastructure.parquet_files import (
     checked_bars,
     content_of,
@@ -156,19 +156,9 @@ class ParquetStoredFiles:
     def index_problem(self, symbol: Symbol) -> IntegrityProblem | None:
         reason, path = self._index.problem(symbol), f"{StoreArea.REVISIONS}/symbol={symbol}/{VERSION_INDEX}"
         if reason is None:
-            return self._history_problem(symbol)
+            return None
         advice = f"move it away: the next ingestion that stores bars of {symbol} writes a new one from the state"
         return IntegrityProblem(path, Damage.UNREADABLE, f"{reason}; {advice}")
-
-    def _history_problem(self, symbol: Symbol) -> IntegrityProblem | None:
-        for path in self._layout.official_histories(symbol):
-            try:
-                read_history(path, self._disk)
-            except PartitionUnreadableError as error:
-                name = f"{StoreArea.REVISIONS}/{path.relative_to(self._layout.revisions).as_posix()}"
-                reason = f"{str(error).partition(' ')[2]}; the next official days of {symbol} begin a new one"
-                return IntegrityProblem(name, Damage.UNREADABLE, reason)
-        return None
 
     def paths(self, symbol: Symbol) -> Sequence[str]:
         return [found.path for found in self._of(symbol) if isinstance(found, FoundFile)]
@@ -386,6 +376,9 @@ def _decoded(file: CheckedFile, found: FoundFile, content: bytes, *, columns: bo
         if found.area is StoreArea.COPIES:
             copy = ReadCopy.of(pa.py_buffer(content), found.path)
             rows, metadata = copy.intact_bars(), copy.metadata
+        elif found.is_history:
+            history = history_in(content, found.path)
+            rows, metadata = None, history.metadata
         else:
             rows, metadata = file_in(content, found.path, columns=columns)
         if rows is not None and found.area not in (StoreArea.QUARANTINE, StoreArea.COPIES):
@@ -407,6 +400,8 @@ def _dates_in(days: pa.Table | None) -> tuple[TradingDate, TradingDate] | None:
 
 
 def _labelled(file: CheckedFile, found: FoundFile, metadata: Mapping[str, str]) -> CheckedFile:
+    if found.is_history and not metadata:
+        return file  # an earlier version of MarketPipe wrote it
     label, expected = label_in(metadata), f"{found.symbol} {found.timeframe} {found.period}"
     if file.identity is None:
         return _with_problem(file, Damage.MISLABELLED, "has no metadata that names its dataset")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
-from marketpipe.shared_kernel.domain.errors import StateError
+from marketpipe.shared_kernel.domain.errors import StateError, StorageError
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, OfficialYearRegister, RecordedVersion
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
@@ -18,7 +18,7 @@ from marketpipe.storage.domain.data_partition import has_rotted
 from marketpipe.storage.domain.integrity import Damage, IntegrityProblem, StoreArea
 from marketpipe.storage.domain.storage_metadata import StorageMetadata
 from marketpipe.storage.infrastructure.day_versions import find_stored
-from marketpipe.storage.infrastructure.official.official_history import history_or_none, newest_of, same_rows
+from marketpipe.storage.infrastructure.official.official_history import OfficialHistories, newest_of, same_rows
 from marketpipe.storage.infrastructure.parquet_files import times_of
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
@@ -40,18 +40,29 @@ class OfficialYearCheck:
         """
         found = list[IntegrityProblem]()
         for symbol in symbols:
-            problems = self._problems(symbol, first.day.year, last.day.year)
-            with suppress(StateError):  # of a store that may only be read: nothing is stored there meanwhile
-                if problems:
-                    with self._lock():
-                        problems = self._problems(symbol, first.day.year, last.day.year)
-                if any(problem.damage is Damage.ALTERED for problem in problems):
-                    self._reopen(symbol, first.day.year, last.day.year)
-            found += problems
+            try:
+                found += self._confirmed(symbol, first.day.year, last.day.year)
+            except StorageError as error:  # of one symbol: the others are checked all the same
+                reason = f"{error}. Other years of {symbol} may not have been checked"
+                found.append(IntegrityProblem(f"{StoreArea.OFFICIAL}/symbol={symbol}", Damage.UNREADABLE, reason))
         return found
 
+    def _confirmed(self, symbol: Symbol, first: int, last: int) -> list[IntegrityProblem]:
+        problems = self._problems(symbol, first, last)
+        with suppress(StateError):  # of a store that may only be read: nothing is stored there meanwhile
+            if problems:
+                with self._lock():
+                    problems = self._problems(symbol, first, last)
+            if any(problem.damage is Damage.ALTERED for problem in problems):
+                self._reopen(symbol, first, last)
+        return problems
+
     def stored(self, symbol: Symbol, identity: DatasetIdentity) -> Iterator[StoredOfficialYear]:
-        """Yield the years whose files are of the dataset and whose days are all the newest of their history."""
+        """Yield the years whose files are of the dataset and whose days are all the newest of their history.
+
+        Nothing is on record of the histories.
+        """
+        histories = OfficialHistories(self._layout, identity=lambda: identity)
         for year in self._layout.official_years(symbol):
             metadata = StorageMetadata(identity, symbol, f"{year:04d}", Timeframe.DAY_1, SCHEMA_VERSION).as_mapping()
             path, disk = self._layout.official_days(symbol, year), self._layout.disk
@@ -59,10 +70,14 @@ class OfficialYearCheck:
             if stored is None or stored.damage or not len(stored.bars):
                 continue
             rows = stored.bars.select(BAR_SCHEMA.names)
-            if same_rows(rows, newest_of(history_or_none(self._layout.official_history(symbol, year), disk))).all():
+            if same_rows(rows, newest_of(histories.found(symbol, year).versions)).all():
                 dates = map(trading_date, day_numbers(times_of(rows)).tolist())
                 version = RecordedVersion(stored.mark, stored.modified, stored.digest)
                 yield StoredOfficialYear(symbol, year, DaysOfYear.of(year, dates), version=version)
+
+    def history_digests(self, symbol: Symbol, identity: DatasetIdentity) -> Mapping[str, str]:
+        """Return the digests of the histories of a symbol that are whole and its own, by path with the area."""
+        return OfficialHistories(self._layout, identity=lambda: identity).digests(symbol)
 
     def _reopen(self, symbol: Symbol, first: int, last: int) -> None:
         """Request the days again: nothing else notices bytes that rotted under an unchanged time."""

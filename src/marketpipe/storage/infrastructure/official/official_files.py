@@ -18,12 +18,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError, StorageError
 from marketpipe.shared_kernel.domain.ohlcv_bar import ColumnarBars, OfficialDay
 from marketpipe.shared_kernel.domain.store_inventory import (
     DatasetIdentity,
+    FileDigests,
     OfficialYearRegister,
     RecordedOfficialYear,
     RecordedVersion,
@@ -47,8 +48,9 @@ from marketpipe.storage.infrastructure.day_versions import (
 )
 from marketpipe.storage.infrastructure.official.official_history import (
     HISTORY_SCHEMA,
+    OfficialHistories,
+    OfficialHistory,
     encode_history,
-    history_or_none,
     newest_of,
     same_rows,
     with_prices,
@@ -83,10 +85,12 @@ class OfficialFiles:
         files: PublishedFiles,
         clock: Clock,
         register: OfficialYearRegister,
+        digests: FileDigests,
     ) -> None:
-        """``register`` has what was recorded of the stored years."""
+        """``register`` has what was recorded of the stored years, ``digests`` those of their histories."""
         self._layout, self._identity, self._writer, self._files = layout, identity, writer, files
         self._clock, self._register, self._disk = clock, register, layout.disk
+        self._histories = OfficialHistories(layout, lambda: digests, lambda: identity)
 
     def store(self, answer: OfficialDaysValidated, announce: Announce) -> tuple[StoredOfficialYear, ...]:
         """See ``OfficialDayStore.store``. Years are published together; if that fails, they are stored one by one."""
@@ -113,11 +117,12 @@ class OfficialFiles:
             with self._files.group() as group:
                 for year in years:
                     path = self._layout.official_days(symbol, year)
-                    history = history_or_none(self._layout.official_history(symbol, year), self._disk)
                     stated = StorageMetadata(self._identity, symbol, f"{year:04d}", Timeframe.DAY_1, SCHEMA_VERSION)
                     stored = find_stored(path, stated.as_mapping, self._disk)
-                    rows = closed_history(history, stored, recorded.get(year), self._clock)
-                    group.add(self._layout.official_history(symbol, year), encode_history(rows))
+                    known = recorded.get(year)
+                    begun = completed(self._histories.found(symbol, year), stored, known, self._clock.now())
+                    closed = evolve(begun, versions=closed_history(begun.versions, self._clock))
+                    self._add_history(symbol, year, closed, group)
             for year in years:
                 self._files.remove(self._layout.official_days(symbol, year))
         self._files.confirm([self._layout.official_days(symbol, year) for year in years])
@@ -142,9 +147,9 @@ class OfficialFiles:
         try:
             with self._files.group() as group:
                 for year in years:
-                    if len(more := year.new_versions()):
-                        path = self._layout.official_history(year.answer.symbol, year.answer.year)
-                        group.add(path, encode_history(pa.concat_tables([year.history, more])))
+                    if len(more := year.new_versions()) or year.begins_anew:
+                        newer = evolve(year.history, versions=pa.concat_tables([year.history.versions, more]))
+                        self._add_history(year.answer.symbol, year.answer.year, newer, group)
         except StorageError as error:
             if getattr(error.__cause__, "errno", None) not in NOT_ALLOWED:
                 raise
@@ -152,6 +157,10 @@ class OfficialFiles:
                 "%s The official days are stored, but as_of will not know their former versions; allow writing there",
                 error,
             )
+
+    def _add_history(self, symbol: Symbol, year: int, history: OfficialHistory, group: FileGroup) -> None:
+        content = encode_history(history.versions, self._identity, symbol, year, history.lost_before)
+        group.add(self._layout.official_history(symbol, year), content)
 
     def _add(self, years: Sequence[_Year], group: FileGroup) -> None:
         for year in years:
@@ -174,13 +183,14 @@ class OfficialFiles:
         version = recorded.version if recorded else None
         if stored and stored.damage and not has_rotted(len(stored.content), stored.digest, version):
             self._refuse_another_dataset(path)
-        history = history_or_none(self._layout.official_history(symbol, number), self._disk)
-        believed = _is_recorded(stored, recorded) or _is_newest_of(history, stored)
+        history = self._histories.found(symbol, number)
+        believed = _is_recorded(stored, recorded) or _is_newest_of(history.versions, stored)
+        begun = completed(history, stored if believed else None, recorded, now) if history.is_lost else history
         base = stored.bars.select(BAR_SCHEMA.names) if stored and believed else BAR_SCHEMA.empty_table()
         others = base.filter(pa.array(~np.isin(times_of(base), answer.answered)))
         merged = in_order(pa.concat_tables([others, answer.bars]))
         content = self._writer.encode_bars(merged, metadata) if len(merged) else b""
-        return _Year(answer, path, stored, recorded, history, base, merged, content, now, believed)
+        return _Year(answer, path, stored, recorded, begun, history.is_lost, base, merged, content, now, believed)
 
     def _refuse_another_dataset(self, path: Path) -> None:
         with suppress(PartitionUnreadableError):  # then it is of no dataset, and is replaced
@@ -225,7 +235,8 @@ class _Year:
     path: Path
     stored: StoredVersion | None
     recorded: RecordedOfficialYear | None
-    history: pa.Table = field(repr=False)
+    history: OfficialHistory = field(repr=False)
+    begins_anew: bool
     base: pa.Table = field(repr=False)
     merged: pa.Table = field(repr=False)
     content: bytes = field(repr=False)
@@ -257,7 +268,7 @@ class _Year:
 
     def new_versions(self) -> pa.Table:
         """Return the rows that the history lacks: new days, changed ones, and withdrawn ones, which have no prices."""
-        newest = newest_of(self.history)
+        newest = newest_of(self.history.versions)
         lacking = self.merged.filter(pa.array(~same_rows(self.merged, newest)))
         priced = with_prices(newest)
         times = times_of(priced)
@@ -267,13 +278,12 @@ class _Year:
 
     def _newest(self) -> pa.Table:
         """Return the days as they were known before: the stored ones, or those of the history if the file is lost."""
-        return self.base if self.believed else with_prices(newest_of(self.history))
+        return self.base if self.believed else with_prices(newest_of(self.history.versions))
 
     def _since(self) -> Timestamp:
         """Return the moment of this write; moments of a history ascend, also if the clock is set back."""
-        if not len(self.history):
-            return self.now
-        return max(self.now, Timestamp(pc.max(self.history["known_since"]).as_py()).plus(MICROSECOND))
+        latest = _latest(self.history.versions)
+        return self.now if latest is None else max(self.now, latest.plus(MICROSECOND))
 
 
 def _result(year: _Year, group: FileGroup) -> StoredOfficialYear:
@@ -293,19 +303,34 @@ def _result(year: _Year, group: FileGroup) -> StoredOfficialYear:
     )
 
 
-def closed_history(
-    history: pa.Table, stored: StoredVersion | None, recorded: RecordedOfficialYear | None, clock: Clock
-) -> pa.Table:
-    """Return the history with the stored days that it lacks, and after them every day as withdrawn."""
+def completed(
+    history: OfficialHistory, stored: StoredVersion | None, recorded: RecordedOfficialYear | None, now: Timestamp
+) -> OfficialHistory:
+    """Return the history with the stored days that it lacks: it was lost, or an earlier version of MarketPipe had none.
+
+    They are known since the file was recorded. In the place of a lost one it tells nothing of moments before that.
+    """
+    versions, since = history.versions, now
     bars = stored.bars.select(BAR_SCHEMA.names) if stored is not None else BAR_SCHEMA.empty_table()
-    lacking = bars.filter(pa.array(~same_rows(bars, newest_of(history))))
-    if stored is not None and len(lacking):  # of an earlier version of MarketPipe, which kept no history
+    lacking = bars.filter(pa.array(~same_rows(bars, newest_of(versions))))
+    if stored is not None and len(lacking):
         known = recorded.version.known_since if recorded and recorded.version else None
-        history = pa.concat_tables([history, _since(lacking, known or stored.modified)])
-        history = history.sort_by([("timestamp", "ascending"), ("known_since", "ascending")])
-    latest = Timestamp(pc.max(history["known_since"]).as_py()) if len(history) else clock.now()
+        since = known or stored.modified
+        versions = pa.concat_tables([versions, _since(lacking, since)])
+        versions = versions.sort_by([("timestamp", "ascending"), ("known_since", "ascending")])
+    return evolve(history, versions=versions, lost_before=since if history.is_lost else history.lost_before)
+
+
+def closed_history(versions: pa.Table, clock: Clock) -> pa.Table:
+    """Return the versions, and after them every day as withdrawn."""
+    latest = _latest(versions) or clock.now()
     now = max(clock.now(), latest.plus(MICROSECOND))
-    return pa.concat_tables([history, _since(withdrawn_rows(with_prices(newest_of(history))), now)])
+    return pa.concat_tables([versions, _since(withdrawn_rows(with_prices(newest_of(versions))), now)])
+
+
+def _latest(versions: pa.Table) -> Timestamp | None:
+    """Return the latest moment of a history, None if it has no versions."""
+    return Timestamp(pc.max(versions["known_since"]).as_py()) if len(versions) else None
 
 
 def _since(rows: pa.Table, moment: Timestamp) -> pa.Table:

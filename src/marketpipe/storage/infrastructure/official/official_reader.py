@@ -18,7 +18,7 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import DaysOfYear, TradingDate
 from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, VALUES
 from marketpipe.storage.infrastructure.day_versions import file_mark, moment_of
-from marketpipe.storage.infrastructure.official.official_history import history_or_none, known_at
+from marketpipe.storage.infrastructure.official.official_history import OfficialHistories
 from marketpipe.storage.infrastructure.parquet_files import Int64s, bars_at, content_of, sha256
 from marketpipe.storage.infrastructure.store_layout import StoreLayout, unreadable
 
@@ -107,22 +107,24 @@ def _midnights(year: int, bits: int) -> tuple[list[TradingDate], Int64s]:
 class OfficialRows:
     """Official days as tables in the columns of bars, stamped New York midnight. Needs no state."""
 
-    def __init__(self, layout: StoreLayout) -> None:
-        self._layout = layout
+    def __init__(self, layout: StoreLayout, histories: OfficialHistories | None = None) -> None:
+        """``histories`` are those of the store; without them nothing is compared with records."""
+        self._layout, self._histories = layout, histories or OfficialHistories(layout)
 
     def of(self, symbol: Symbol, first: int, last: int, as_of: Timestamp | None = None) -> pa.Table:
         """Return the days of the years ``first`` to ``last``, both inclusive, ascending; now, or as of a moment.
 
-        Raises ``PartitionUnreadableError`` for a damaged file.
+        Raises ``PartitionUnreadableError`` for a damaged file, as of a moment also for a history that is not what was
+        recorded, or that was.
         """
         rows = [self._year(symbol, year, as_of) for year in range(first, last + 1)]
         return pa.concat_tables([BAR_SCHEMA.empty_table(), *rows])
 
     def _year(self, symbol: Symbol, year: int, as_of: Timestamp | None) -> pa.Table:
         path = self._layout.official_days(symbol, year)
-        disk, history = self._layout.disk, self._layout.official_history(symbol, year)
-        if as_of is not None and len(versions := history_or_none(history, disk)):
-            return known_at(versions, as_of)
+        disk = self._layout.disk
+        if as_of is not None and (known := self._histories.known_at(symbol, year, as_of)) is not None:
+            return known
         found = bars_at(str(path), disk=disk)
         if found is None or (as_of is not None and moment_of(disk.stat(path).st_mtime_ns) > as_of):
             return BAR_SCHEMA.empty_table()

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from marketpipe.shared_kernel.domain.store_inventory import FileDigests
 from marketpipe.storage.domain.integrity import StoreArea
-from marketpipe.storage.infrastructure.store_layout import StoreLayout
+from marketpipe.storage.infrastructure.store_layout import HISTORY_PATH, VERSION_INDEX, StoreLayout
 
 
 class Recorder(Protocol):
@@ -50,8 +50,8 @@ class DigestRecorder:
         self._prefixes, self._digests = tuple(self._areas), digests
 
     def records(self, path: Path) -> bool:
-        """Return False for a day file, whose digest is in its checkpoint, and for what is not Parquet."""
-        return str(path).startswith(self._prefixes) and path.suffix == ".parquet"
+        """Return False for a day file, whose digest is in its checkpoint, and for a version index, which only grows."""
+        return str(path).startswith(self._prefixes) and (path.suffix == ".parquet" or _is_history(path))
 
     @contextmanager
     def recorded(self, digests: Mapping[Path, str]) -> Iterator[None]:
@@ -61,10 +61,17 @@ class DigestRecorder:
             yield
             return
         register = self._digests()
-        register.expect(named)
+        # A power loss that keeps a new history and loses this record would make it look like that of another program;
+        # unlike other files that are replaced, it cannot be made again.
+        register.expect(named, durable=any(map(_is_history, digests)))
         yield
         register.settle(named)
 
     def _name_of(self, path: str) -> str:
         prefix = next(prefix for prefix in self._prefixes if path.startswith(prefix))
         return f"{self._areas[prefix]}/{path[len(prefix) :].replace(os.sep, '/')}"
+
+
+def _is_history(path: Path) -> bool:
+    """Return whether a file of revisions has the versions of official days."""
+    return path.name == VERSION_INDEX and HISTORY_PATH.fullmatch(f"{path.parent.name}/{path.name}") is not None

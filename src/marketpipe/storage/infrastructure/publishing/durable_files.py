@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
@@ -342,10 +343,13 @@ class FileGroup:
 
 def _append(disk: Disk, path: Path, lines: bytes, flags: int = 0) -> bool:
     """Return False, and write nothing, if the file has a second name: it would change under that name too."""
-    descriptor = disk.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | flags, 0o666)
+    # A pipe would take the lines, and nobody would ever read them.
+    descriptor = disk.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | flags, 0o666)
     with Naming(path):
         try:
             found = disk.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise FileExistsError(errno.EEXIST, "it is not a file")
             if found.st_nlink > 1:
                 return False
             # A crash may have torn the last line; what is appended to it would be lost with it.
@@ -396,7 +400,7 @@ def _link_or_copy(path: Path, name: Path, undo: ExitStack, machine: Machine) -> 
 def sync_folder(folder: Path, disk: Disk = REAL_DISK) -> None:
     """Make the names in a folder durable. Raises ``OSError``."""
     with Naming(folder):
-        descriptor = disk.open(folder, os.O_RDONLY)
+        descriptor = disk.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             disk.fsync(descriptor)
         finally:

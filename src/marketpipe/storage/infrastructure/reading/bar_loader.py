@@ -12,6 +12,7 @@ from attrs import frozen
 
 from marketpipe.shared_kernel.domain.errors import PartitionUnreadableError
 from marketpipe.shared_kernel.domain.ohlcv_bar import SymbolDaySlice
+from marketpipe.shared_kernel.domain.store_inventory import FileDigests
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import DaySource, Timeframe
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
@@ -28,6 +29,7 @@ from marketpipe.storage.infrastructure.compacted.day_access import DayStatus, da
 from marketpipe.storage.infrastructure.day_versions import KnownMoments, VersionIndex, moment_of
 from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity, identity_of, refuse_others
 from marketpipe.storage.infrastructure.official.daily_bars import DAY_SCHEMA, days_of_periods, merged_days
+from marketpipe.storage.infrastructure.official.official_history import OfficialHistories
 from marketpipe.storage.infrastructure.official.official_reader import OfficialRows
 from marketpipe.storage.infrastructure.parquet_files import (
     advising,
@@ -226,14 +228,17 @@ class BarLoader:
         sessions: Sessions = lambda *_: (),
         opened: OpenedCopies | None = None,
         identity: StoredIdentity | None = None,
+        digests: Callable[[], FileDigests] | None = None,
     ) -> None:
         """``sessions`` are asked for only if the regular hours are wanted; ``opened`` keeps opened read copies;
-        ``identity`` finds the dataset of the store, and without it one is made.
+        ``identity`` finds the dataset of the store, and without it one is made; ``digests`` opens what is on record of
+        the histories of official days.
         """
         self._layout, self._identity = layout, identity or StoredIdentity(layout)
         self._as_of, self._hours = AsOfReader(layout, new_aggregator, self._identity), RegularHours(sessions)
         self._minutes = StoredMinutes(layout, opened, self._identity)
-        self._new_aggregator, self._official = new_aggregator, OfficialRows(layout)
+        self._new_aggregator = new_aggregator
+        self._official = OfficialRows(layout, OfficialHistories(layout, digests, self._identity.read))
 
     def load(
         self,

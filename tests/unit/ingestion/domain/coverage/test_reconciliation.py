@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from random import Random
 
 import pytest
@@ -275,15 +276,20 @@ def test_honest_noise_is_not_suspect(noise: float, extended: bool) -> None:
     assert found == [{}] * len(found)
 
 
+@cache
+def nine_of_ten_minutes() -> tuple[int, ...]:
+    return tuple(
+        sum(1 << minute for minute in range(REGULAR) if Random(f"{i} {minute}").random() < 0.9) for i in range(DAYS)
+    )
+
+
 @pytest.mark.parametrize("symbol", SYMBOLS)
 @pytest.mark.parametrize("seed", range(4))
 def test_a_quiet_half_hour_is_found_in_noise_by_its_silence(seed: int, symbol: str) -> None:
     days, known = history(symbol, seed, noise=0.004)
     days[ODD] = without(0.033, days[ODD])
     known[ODD] = evolve(known[ODD], volume=official(history(symbol, seed)[0][ODD]).volume)
-    profiles = [
-        sum(1 << minute for minute in range(REGULAR) if Random(f"{i} {minute}").random() < 0.9) for i in range(DAYS)
-    ]
+    profiles = [*nine_of_ten_minutes()]
     profiles[ODD] &= ~((1 << 230) - (1 << 200))
 
     assert list(reconcile(days, known, profiles=profiles).short) == [ODD]

@@ -179,3 +179,12 @@ def test_every_call_of_the_real_disk_is_the_function_of_the_system_itself() -> N
     named = [name for name in vars(functions.Disk) if not name.startswith("_") and hasattr(os, name)]
     assert len(named) >= 20
     assert [name for name in named if getattr(REAL_DISK, name) is not getattr(os, name)] == []
+
+
+def test_a_pipe_has_no_content_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    with pytest.raises(OSError, match="it is not a file") as raised:
+        read_bytes(REAL_DISK, tmp_path / "pipe")
+
+    assert (raised.value.errno, raised.value.filename) == (errno.EINVAL, str(tmp_path / "pipe"))

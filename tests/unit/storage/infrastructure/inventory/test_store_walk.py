@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ OF_A_STORE = (
     "aggregates/timeframe=1d/symbol=AAPL/year=2024.parquet",
     "quarantine/symbol=AAPL/year=2024/month=01/day=02.parquet",
     "revisions/symbol=AAPL/year=2024/month=01/day=02.20240103T213000.123456Z.parquet",
+    "revisions/symbol=AAPL/year=2024/known_since.csv",
 )
 IN_FOLDERS_OF_A_SYMBOL = (
     "data/symbol=AAPL/notes.txt",
@@ -28,6 +31,8 @@ IN_FOLDERS_OF_A_SYMBOL = (
     "aggregates/timeframe=5m/symbol=AAPL/year=2024/month=13.parquet",
     "revisions/symbol=AAPL/year=2024/month=01/day=02.parquet",
     "revisions/symbol=AAPL/year=2024/month=01/day=02.yesterday.parquet",
+    "revisions/symbol=AAPL/year=0000/known_since.csv",
+    "revisions/symbol=AAPL/year=2024/month=01/known_since.csv",
 )
 OF_NOBODY = (
     "data/notes.txt",
@@ -59,7 +64,8 @@ def test_every_file_of_a_store_is_found_with_what_its_metadata_must_contain(tmp_
     expected = {file.path: (str(file.timeframe), file.period, str(file.first), str(file.last)) for file in found}
     assert expected[OF_A_STORE[0]] == ("1m", "2024-01-02", "2024-01-02", "2024-01-02")
     assert expected[OF_A_STORE[1]] == ("5m", "2024-02", "2024-02-01", "2024-02-29")
-    assert expected[OF_A_STORE[2]] == ("1d", "2024", "2024-01-01", "2024-12-31")
+    assert expected[OF_A_STORE[2]] == expected[OF_A_STORE[5]] == ("1d", "2024", "2024-01-01", "2024-12-31")
+    assert [file.path for file in found if file.is_history] == [OF_A_STORE[5]]
     assert (walk.symbols(), walk.strays()) == (frozenset({AAPL}), [])
 
 
@@ -83,6 +89,28 @@ def test_what_is_being_written_at_this_moment_is_no_file_yet(tmp_path: Path, wal
     lay(tmp_path, f"data/symbol=AAPL/year=2024/month=01/{temporary_name('day=02.parquet')}")
 
     assert (list(walk.of_symbol(AAPL)), walk.strays()) == ([], [])
+
+
+def test_a_folder_in_the_place_of_a_history_is_found_and_that_of_a_version_index_is_not(
+    tmp_path: Path, walk: StoreWalk
+) -> None:
+    lay(tmp_path, f"{OF_A_STORE[5]}/inside", "revisions/symbol=AAPL/known_since.csv/inside")
+
+    assert [getattr(file, "path", file) for file in walk.of_symbol(AAPL)] == [OF_A_STORE[5]]
+
+
+@pytest.mark.parametrize("put", [Path.touch, os.mkfifo, lambda path: path.symlink_to(path.name)])
+@pytest.mark.parametrize("place", ["quarantine", "aggregates", "aggregates/timeframe=5m"])
+def test_what_is_in_the_place_of_a_folder_is_a_stray_and_hides_nothing_beside_it(
+    tmp_path: Path, walk: StoreWalk, place: str, put: Callable[[Path], object]
+) -> None:
+    beside = [path for path in OF_A_STORE if not path.startswith(place)]
+    lay(tmp_path, *beside)
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    put(tmp_path / place)
+
+    assert (walk.strays(), walk.symbols()) == ([place], frozenset({AAPL}))
+    assert sorted(getattr(file, "path", file) for file in walk.of_symbol(AAPL)) == sorted(beside)
 
 
 def test_an_empty_store_has_nothing(walk: StoreWalk) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import resource
 import sys
 import threading
@@ -369,3 +370,22 @@ def test_a_file_has_the_latest_time_there_is_if_all_are_taken(tmp_path: Path) ->
         group.add(tmp_path / "day", b"bars", moment, taken)
 
     assert (tmp_path / "day").stat().st_mtime_ns == moment + 4_000_000_000
+
+
+def test_a_pipe_takes_no_lines(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "index")
+
+    with pytest.raises(StorageError, match=r"it is not a file\. Nothing was lost; move away what is in its place"):
+        append_a_line(tmp_path / "index")
+
+
+def append_a_line(path: Path) -> None:
+    with DurableFiles().group() as group:
+        group.append(path, b"1\n", lambda: b"")
+
+
+def test_a_pipe_in_the_place_of_a_folder_is_not_synced_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "folder")
+
+    with pytest.raises(StorageError, match="Not a directory"):
+        DurableFiles().confirm([tmp_path / "folder" / "x"])

@@ -64,10 +64,12 @@ def test_where_no_link_is_possible_a_copy_is_kept(tmp_path: Path, elsewhere: Pat
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Iterator[Path]:
     """A folder on another file system."""
-    memory = Path("/dev/shm")
-    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+    device = tmp_path.stat().st_dev
+    others = [place for place in ("/dev/shm", tempfile.gettempdir()) if Path(place).is_dir()]
+    other = next((place for place in others if Path(place).stat().st_dev != device), None)
+    if other is None:
         pytest.skip("there is no second file system here")
-    with tempfile.TemporaryDirectory(dir=memory) as folder:
+    with tempfile.TemporaryDirectory(dir=other) as folder:
         yield Path(folder)
 
 

@@ -18,6 +18,7 @@ from marketpipe.storage.infrastructure.reading.bar_loader import AsOfReader, Bar
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 from tests.support.bar_stores import at
 from tests.support.builders import CALENDAR, day
+from tests.support.examples import some
 from tests.support.store_on_disk import StoreOnDisk
 
 AAPL = day("AAPL", "2024-01-02")
@@ -78,7 +79,7 @@ def _interrupted(store: StoreOnDisk, before: int = 0, after: int = 0) -> StoreLa
     return Interrupted(*roots, before=Replacing(store, before), after=Replacing(store, after))
 
 
-@pytest.mark.parametrize(("times_before", "times_after"), [(1, 0), (0, 1), (2, 0), (0, 2), (3, 3)])
+@pytest.mark.parametrize(("times_before", "times_after"), some([(1, 0), (0, 1), (2, 0), (0, 2), (3, 3)]))
 @pytest.mark.parametrize("timeframe", [Timeframe.MINUTE_1, Timeframe.HOUR_1])
 @pytest.mark.parametrize(("seconds", "known"), [(-1, []), (60, [101.0]), (120, [102.0]), (150, [102.0])])
 def test_a_file_that_is_replaced_during_a_scan_is_not_missed(

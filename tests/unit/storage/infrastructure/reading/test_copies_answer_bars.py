@@ -37,6 +37,7 @@ from tests.support.answered_queries import (
     queries_of,
 )
 from tests.support.builders import CALENDAR, day
+from tests.support.examples import examples
 from tests.support.store_on_disk import StoreOnDisk
 
 COLUMNS = (
@@ -78,7 +79,7 @@ conditions = st.one_of(
 )
 
 
-@settings(max_examples=30, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(examples(60), phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(
     columns=st.just([*COLUMNS]) | st.lists(st.sampled_from(COLUMNS), min_size=1, unique=True),
     where=st.lists(conditions, max_size=3),

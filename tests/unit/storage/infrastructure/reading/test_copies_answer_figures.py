@@ -18,6 +18,7 @@ from marketpipe.storage.infrastructure.reading.syntax_tree import syntax_tree
 from marketpipe.testing import bar
 from tests.support.answered_queries import SYMBOLS, AnsweredQuery, QueryOfDuckDBAlone, queries_of
 from tests.support.builders import day
+from tests.support.examples import examples
 from tests.support.store_on_disk import StoreOnDisk
 
 
@@ -92,7 +93,7 @@ conditions = st.sampled_from(
 )
 
 
-@settings(max_examples=15, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(examples(50), phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(
     figures=st.lists(st.sampled_from(FIGURES), min_size=1, max_size=4),
     condition=conditions,

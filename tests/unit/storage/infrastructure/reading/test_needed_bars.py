@@ -19,6 +19,7 @@ from marketpipe.storage.infrastructure.reading.needed_bars import ALL, NeededBar
 from marketpipe.storage.infrastructure.reading.syntax_tree import Tree, syntax_tree
 from marketpipe.testing import bar
 from tests.support.builders import CALENDAR, day
+from tests.support.examples import examples
 from tests.support.store_on_disk import StoreOnDisk
 
 SYMBOLS = ("AAPL", "BRK.B", "MSFT")
@@ -184,7 +185,7 @@ SHAPES = (
 )
 
 
-@settings(max_examples=10, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(examples(50), phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(shape=st.sampled_from(SHAPES), condition=conditions)
 def test_the_answer_is_that_of_all_files(store: StoreOnDisk, shape: tuple[str, str], condition: str) -> None:
     sql = f"SELECT * FROM ({shape[1].format(condition.format(b=shape[0]))}) ORDER BY ALL"

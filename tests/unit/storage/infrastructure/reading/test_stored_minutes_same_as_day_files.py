@@ -24,6 +24,7 @@ from marketpipe.storage.infrastructure.reading.duckdb_query import DuckDBQuery
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 from marketpipe.testing import bar
 from tests.support.builders import CALENDAR, day
+from tests.support.examples import examples
 from tests.support.store_on_disk import StoreOnDisk
 
 SYMBOLS = [Symbol("AAPL"), Symbol("MSFT")]
@@ -35,7 +36,8 @@ MUCH_LATER = Timestamp.parse("2100-01-01T00:00:00Z")
 QUERIES = (
     "SELECT * FROM bars ORDER BY symbol, timestamp",
     "SELECT symbol, avg(close) FROM bars WHERE trading_date >= DATE '2024-01-03' GROUP BY symbol ORDER BY symbol",
-    "SELECT timestamp, close FROM bars WHERE symbol = 'AAPL' AND timestamp < TIMESTAMPTZ '2024-01-31 00:00Z'",
+    "SELECT timestamp, close FROM bars WHERE symbol = 'AAPL' AND timestamp < TIMESTAMPTZ '2024-01-31 00:00Z' "
+    "ORDER BY timestamp",
     "SELECT * FROM bars_5m JOIN bars USING (symbol, timestamp) ORDER BY symbol, timestamp",
     "SELECT * FROM bars_1w ORDER BY symbol, timestamp",
 )
@@ -74,7 +76,7 @@ def questions(draw: st.DrawFn) -> Question:
     return Question(first, last, BarSelection.of(Timeframe.MINUTE_1, session, columns), as_of)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(150)
 @given(steps=STEPS, question=questions())
 def test_every_question_has_the_answer_of_the_day_files(steps: list[Step], question: Question) -> None:
     with some_store() as store:
@@ -84,7 +86,7 @@ def test_every_question_has_the_answer_of_the_day_files(steps: list[Step], quest
         assert answer(store.layout, store, question).equals(answer(without_copies(store.layout), store, question))
 
 
-@settings(max_examples=8, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(examples(40), phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(steps=STEPS, sql=st.sampled_from(QUERIES))
 def test_sql_has_the_answer_of_the_day_files(steps: list[Step], sql: str) -> None:
     with some_store() as store:
