@@ -94,17 +94,19 @@ def test_duckdb_does_nothing_on_the_thread_that_hears_ctrl_c() -> None:
 
 def _run_and_interrupt(query: DuckDBQuery, sql: str, seconds: float) -> None:
     """Press Ctrl-C after ``seconds``, and again if Python dropped it, as it does while it runs a finalizer."""
-    main, ended = threading.main_thread().ident or 0, threading.Event()
+    main, begun, ended = threading.main_thread().ident or 0, threading.Event(), threading.Event()
 
     def press() -> None:
-        pause = seconds
-        while not ended.wait(pause):
+        assert begun.wait(60)
+        for pause in (seconds, 10, 10, 10):
+            if ended.wait(pause):
+                return
             signal.pthread_kill(main, signal.SIGINT)
-            pause = 10
 
     pressing = threading.Thread(target=press)
     pressing.start()
     try:
+        begun.set()  # not before: Ctrl-C in the middle of the start would leave the thread pressing, in later tests too
         query.run(sql)
     finally:
         ended.set()
