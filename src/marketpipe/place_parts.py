@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
     from marketpipe.ingestion.infrastructure.postgres.postgres_state import PostgresState, PostgresStoredState
+    from marketpipe.ingestion.infrastructure.sql.state_rows import StateRows
     from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteStateFile
     from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
     from marketpipe.shared_kernel.domain.object_catalog import FileCatalog
@@ -196,6 +197,23 @@ def _exists(parts: Parts, path: Path) -> bool:
     from marketpipe.ingestion.infrastructure.sqlite_file import state_exists
 
     return state_exists(path, parts.machine)
+
+
+def copy_state(parts: Parts, target: StoreConfig) -> Mapping[str, int]:
+    """Copy the state of the store to the place that ``target`` names, and return how many rows each table has."""
+    from marketpipe.ingestion.infrastructure.sql.state_rows import copy_rows
+
+    return copy_rows(_state_rows(parts.config, parts.machine), _state_rows(target, parts.machine))
+
+
+def _state_rows(config: StoreConfig, machine: Machine) -> StateRows:
+    if scheme_of(config.state_path) == POSTGRESQL:
+        from marketpipe.ingestion.infrastructure.postgres.postgres_rows import PostgresRows
+
+        return PostgresRows(url_of(config.state_path), _location(config))
+    from marketpipe.ingestion.infrastructure.sqlite_rows import SQLiteRows
+
+    return SQLiteRows(config.state_path, _location(config), machine)
 
 
 def has_records(config: StoreConfig) -> bool:
