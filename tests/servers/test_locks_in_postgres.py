@@ -13,7 +13,9 @@ import pytest
 
 from marketpipe.ingestion.infrastructure.postgres.postgres_database import PostgresDatabase
 from marketpipe.ingestion.infrastructure.postgres.postgres_locks import PostgresLocks
+from marketpipe.ingestion.infrastructure.postgres.postgres_state import PostgresStoredState
 from marketpipe.shared_kernel.domain.errors import StateError, StoreBusyError
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from tests.contract.test_exclusive_lock import *  # noqa: F403 - the whole contract, over another lock
 from tests.contract.test_exclusive_lock import NewLock
 from tests.support.child_processes import PIPE, Popen, start
@@ -22,14 +24,13 @@ from tests.support.postgres_server import PostgresServer
 HOLDER = """
 import json, sys
 from marketpipe.ingestion.infrastructure.postgres.postgres_database import PostgresDatabase
-from marketpipe.ingestion.infrastructure.postgres.postgres_database import PostgresDatabase
 from marketpipe.ingestion.infrastructure.postgres.postgres_locks import PostgresLocks
 
-database = PostgresDatabase(*json.loads(sys.argv[1]))
-with PostgresLocks(database).lock("update", waits=False).acquired():
+locks = PostgresLocks(*json.loads(sys.argv[1]))
+with locks.lock("update", waits=False).acquired():
     print("held", flush=True)
     sys.stdin.readline()
-database.close()
+locks.close()
 """
 LOCATION = "data"
 A_MOMENT = 0.2
@@ -58,8 +59,15 @@ def opened(database_url: str) -> Iterator[Open]:
 
 
 @pytest.fixture
-def new_locks(opened: Open) -> NewLocks:
-    return lambda: PostgresLocks(opened())
+def new_locks(database_url: str) -> Iterator[NewLocks]:
+    with ExitStack() as undo:
+
+        def another() -> PostgresLocks:
+            locks = PostgresLocks(database_url, LOCATION)
+            undo.callback(locks.close)
+            return locks
+
+        yield another
 
 
 @pytest.fixture
@@ -97,11 +105,11 @@ def test_a_lock_of_another_process_is_refused_by_its_name_and_free_when_it_ends(
 def test_locks_for_other_purposes_and_of_other_stores_are_free(
     database_url: str, new_locks: NewLocks, holder: Popen[str]
 ) -> None:
-    database = PostgresDatabase(database_url, "another")
-    others = PostgresLocks(database).lock("update", waits=False)
+    elsewhere = PostgresLocks(database_url, "another")
+    others = elsewhere.lock("update", waits=False)
     with new_locks().lock("aggregation", waits=False).acquired(), others.acquired():
         """Both."""
-    database.close()
+    elsewhere.close()
 
 
 def test_a_wait_ends_with_an_error_if_it_takes_too_long(new_locks: NewLocks, holder: Popen[str]) -> None:
@@ -169,6 +177,17 @@ def test_a_lock_that_could_not_be_released_is_free_for_its_own_process(new_locks
     locks._held.clear()  # as after a release that failed
     with locks.lock("update", waits=False).acquired():
         """Free."""
+
+
+def test_a_lock_does_not_keep_the_state_from_being_replaced(database_url: str, new_locks: NewLocks) -> None:
+    state = PostgresStoredState(database_url, LOCATION)
+    with new_locks().lock("update", waits=False).acquired():
+        assert not state.is_in_use()
+        state.archive(Timestamp.parse("2024-03-04T21:00:00Z"))
+        with pytest.raises(StoreBusyError), new_locks().lock("update", waits=False).acquired():
+            pytest.fail("two holders at once")
+    with new_locks().lock("update", waits=False).acquired():
+        """Free again."""
 
 
 def _let_time_pass(database: PostgresDatabase) -> None:

@@ -125,6 +125,12 @@ class PostgresDatabase:
             self._signs.begin(is_working=True)
             return self._holder
 
+    def present_name(self) -> str:
+        """Return the same name, and do not count as one that works with the state: it may be replaced meanwhile."""
+        with self._used():
+            self._signs.begin(is_working=False)
+            return self._holder
+
     def dead(self, names: Sequence[str]) -> list[str]:
         return [name for (name,) in self.query(WHO_IS_DEAD, (list(names),))] if names else []
 

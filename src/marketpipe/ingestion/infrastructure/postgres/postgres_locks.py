@@ -14,45 +14,51 @@ from typing import Final
 
 from marketpipe.ingestion.infrastructure.locks import FOR_EVER, PART_OF_THE_WAIT
 from marketpipe.ingestion.infrastructure.postgres.holders import process_of
-from marketpipe.ingestion.infrastructure.sql.database import Database
+from marketpipe.ingestion.infrastructure.postgres.postgres_database import PostgresDatabase
 from marketpipe.shared_kernel.domain.errors import StateError, StoreBusyError
 from marketpipe.shared_kernel.infrastructure.machine.machine import HERE, Machine
 
 SHORTEST_PAUSE: Final = 0.02
 LONGEST_PAUSE: Final = 1.0
 """Seconds between two attempts: each is a question to a server that others use too."""
-FIND: Final = "SELECT holder, token FROM locks WHERE store_id = ? AND purpose = ?"
+FIND: Final = "SELECT holder, token FROM locks WHERE location = ? AND purpose = ?"
 TAKE: Final = """
-INSERT INTO locks (store_id, purpose, holder, token) VALUES (?, ?, ?, ?)
-ON CONFLICT (store_id, purpose) DO UPDATE SET holder = excluded.holder, token = excluded.token WHERE locks.token = ?
+INSERT INTO locks (location, purpose, holder, token) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (location, purpose) DO UPDATE SET holder = excluded.holder, token = excluded.token
+WHERE locks.token IN (?5, excluded.token)
 RETURNING token
 """
-"""Take a lock that is free, or that of a dead holder if nobody has taken it since it was found."""
-RELEASE: Final = "DELETE FROM locks WHERE store_id = ? AND purpose = ? AND token = ? RETURNING token"
+"""Take a lock that is free, or that of a dead holder if nobody has taken it since it was found. May be repeated."""
+RELEASE: Final = "UPDATE locks SET holder = '' WHERE location = ? AND purpose = ? AND token = ? RETURNING token"
 
 
 class PostgresLocks:
-    """The locks of one store in its state."""
+    """The locks of one store. They have a connection to the database of their own: the state may be replaced meanwhile.
 
-    def __init__(self, database: Database, machine: Machine = HERE) -> None:
-        self._database, self._machine = database, machine
+    Raises ``StateError``.
+    """
+
+    def __init__(self, url: str, location: str, machine: Machine = HERE) -> None:
+        self._database, self._location, self._machine = PostgresDatabase(url, location, machine), location, machine
         self._held = set[str]()
+
+    def close(self) -> None:
+        self._database.close()
 
     def lock(self, purpose: str, *, waits: bool, longest_wait_seconds: float = FOR_EVER) -> PostgresLock:
         return PostgresLock(self, purpose, waits, longest_wait_seconds, self._machine)
 
     def take(self, purpose: str) -> str | None:
         """Return the token with which the lock is ours; None if another holds it. Raises ``StateError``."""
-        store, ours, token = self._database.store_id, self._database.holder_name(), self._machine.new_name()
-        found = self._database.query(FIND, (store, purpose))
+        ours, token, at = self._database.present_name(), self._machine.new_name(), (self._location, purpose)
+        found = self._database.query(FIND, at)
         if any(not self._is_left(*row) for row in found):
             return None
-        (_, before), *_ = [*found, ("", "")]
+        before = found[0][1] if found else ""
         self._held.add(token)  # before the row is seen: ours without it is one that was left
         taken = False
         try:
-            with self._database.transaction() as connection:
-                taken = bool(connection.execute(TAKE, (store, purpose, ours, token, before)).fetchall())
+            taken = bool(self._database.query(TAKE, (*at, ours, token, before)))
         finally:
             if not taken:
                 self._held.discard(token)
@@ -61,20 +67,18 @@ class PostgresLocks:
     def release(self, purpose: str, token: str) -> bool:
         """Return whether it was still ours. Raises ``StateError``."""
         try:
-            with self._database.transaction() as connection:
-                values = (self._database.store_id, purpose, token)
-                return bool(connection.execute(RELEASE, values).fetchall())
+            return bool(self._database.query(RELEASE, (self._location, purpose, token)))
         finally:
             self._held.discard(token)
 
     def holder_of(self, purpose: str) -> str:
         """Return how to call the process that holds a lock."""
-        found = self._database.query(FIND, (self._database.store_id, purpose))
-        return process_of(found[0][0]) if found else "another process"
+        found = self._database.query(FIND, (self._location, purpose))
+        return process_of(found[0][0]) if found and found[0][0] else "another process"
 
     def _is_left(self, holder: str, token: str) -> bool:
         """Whether nobody holds the lock any more: its process is dead, or is ours and could not release it."""
-        if holder == self._database.holder_name():
+        if holder == self._database.present_name():
             return token not in self._held
         return bool(self._database.dead([holder]))
 

@@ -7,7 +7,8 @@ no sign of life is judged by the clock of any other machine.
 ``holders`` are the processes that use the state, each with the moment of its last sign of life, and whether it does
 work that nobody else may disturb. A row of ``leases`` has
 its symbol-days in ``leased_days``, one row a symbol; that two holders never have the same day is a constraint.
-``locks`` has a row for each lock that is held; ``token`` tells one time that it is held from another.
+``locks`` are by the store's location, as they are held while its state is replaced. ``token`` tells one time that a
+lock is held from another, and ``holder`` is '' once it is free.
 ``writers`` counts, for each connection, the transactions that were committed with it: the row of '' has those of
 connections that are closed. See docs/adr/0049.
 """
@@ -79,11 +80,11 @@ SHARED: Final = (
     """,
     """
     CREATE TABLE locks (
-        store_id BIGINT NOT NULL REFERENCES stores,
+        location TEXT COLLATE "C" NOT NULL,
         purpose TEXT COLLATE "C" NOT NULL,
         holder TEXT COLLATE "C" NOT NULL,
         token TEXT COLLATE "C" NOT NULL,
-        PRIMARY KEY (store_id, purpose)
+        PRIMARY KEY (location, purpose)
     )
     """,
     """

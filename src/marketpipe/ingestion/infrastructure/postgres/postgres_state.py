@@ -10,7 +10,6 @@ import psycopg
 from marketpipe.ingestion.domain.store_status import StateCondition
 from marketpipe.ingestion.infrastructure.postgres.postgres_database import FIND_STORE, OPENING_SECONDS, PostgresDatabase
 from marketpipe.ingestion.infrastructure.postgres.postgres_leases import PostgresLeases
-from marketpipe.ingestion.infrastructure.postgres.postgres_locks import PostgresLocks
 from marketpipe.ingestion.infrastructure.postgres.postgres_schema import FIND_VERSION, NEW, version_of
 from marketpipe.ingestion.infrastructure.postgres.sessions import OF_DAMAGE, Native, Session, translated
 from marketpipe.ingestion.infrastructure.sql.state import SqlState
@@ -41,7 +40,6 @@ class PostgresState(SqlState):
         database = PostgresDatabase(url, location, machine)
         super().__init__(database, url)
         self.leases = PostgresLeases(database, clock)
-        self.locks = PostgresLocks(database, machine)
 
 
 class PostgresStoredState:
