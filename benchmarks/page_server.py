@@ -40,10 +40,13 @@ NO_BARS = b'{"bars":{},"next_page_token":null}'
 class PageServer:
     """A context manager that runs the server as a child process, at ``url``. Both trading dates are inclusive."""
 
-    def __init__(self, first: str, last: str, *bars_a_day: int, latency_ms: float = 0.0) -> None:
+    def __init__(
+        self, first: str, last: str, *bars_a_day: int, latency_ms: float = 0.0, page_limit: int = PAGE_LIMIT
+    ) -> None:
         """With several numbers of ``bars_a_day`` each symbol has one of them; without any every symbol has 390."""
         counts = map(str, bars_a_day or (390,))
         arguments = ("--first", first, "--last", last, "--bars-a-day", *counts, "--latency-ms", str(latency_ms))
+        arguments += "--page-limit", str(page_limit)
         self._command = [sys.executable, __file__, *arguments]
 
     def __enter__(self) -> PageServer:
@@ -78,8 +81,8 @@ class Counters:
 class PageProtocol(asyncio.Protocol):
     """The part of HTTP/1.1 that a client with a connection pool needs."""
 
-    def __init__(self, pages: SyntheticPages, counters: Counters, latency: float) -> None:
-        self._pages, self._counters, self._latency = pages, counters, latency
+    def __init__(self, pages: SyntheticPages, counters: Counters, latency: float, page_limit: int = PAGE_LIMIT) -> None:
+        self._pages, self._counters, self._latency, self._limit = pages, counters, latency, page_limit
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -110,7 +113,7 @@ class PageProtocol(asyncio.Protocol):
         try:
             start, end = (int(datetime.fromisoformat(query[name]).timestamp()) for name in ("start", "end"))
             symbols = tuple(sorted(set(query["symbols"].split(","))))
-            limit, skipped = min(PAGE_LIMIT, int(query.get("limit", "1000"))), int(query.get("page_token", "0"))
+            limit, skipped = min(self._limit, int(query.get("limit", "1000"))), int(query.get("page_token", "0"))
         except (KeyError, ValueError) as error:
             return _http(json.dumps({"message": f"bad query: {error}"}).encode(), "400 Bad Request")
         page = self._pages.page(symbols, start, end, limit, skipped)
@@ -137,17 +140,18 @@ def main() -> None:
     parser.add_argument("--bars-a-day", type=int, nargs="+", default=[390])
     parser.add_argument("--latency-ms", type=float, default=0.0)
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--page-limit", type=int, default=PAGE_LIMIT, help="most bars of a page")
     options = parse_options(parser)
     pages = SyntheticPages(
         ExchangeCalendar(latest=options.last).sessions(options.first, options.last), options.bars_a_day
     )
     pages.warm_up()
-    asyncio.run(_serve(pages, options.port, options.latency_ms / 1000))
+    asyncio.run(_serve(pages, options.port, options.latency_ms / 1000, options.page_limit))
 
 
-async def _serve(pages: SyntheticPages, port: int, latency: float) -> None:
+async def _serve(pages: SyntheticPages, port: int, latency: float, page_limit: int) -> None:
     loop, counters = asyncio.get_running_loop(), Counters()
-    server = await loop.create_server(lambda: PageProtocol(pages, counters, latency), "127.0.0.1", port)
+    server = await loop.create_server(lambda: PageProtocol(pages, counters, latency, page_limit), "127.0.0.1", port)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     await asyncio.to_thread(sys.stdin.read)
     server.close()

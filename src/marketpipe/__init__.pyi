@@ -26,6 +26,7 @@ from .ingestion.domain.restatement import RestatementKind as RestatementKind
 from .ingestion.domain.restatement import SymbolAdjustment as SymbolAdjustment
 from .ingestion.domain.store_status import DropReport as DropReport
 from .ingestion.domain.store_status import RecoveryReport as RecoveryReport
+from .ingestion.domain.store_status import StateCopyReport as StateCopyReport
 from .integration.domain.table_import import ImportPreview as ImportPreview
 from .loader import load_ohlcv as load_ohlcv
 from .pipeline import Pipeline as Pipeline

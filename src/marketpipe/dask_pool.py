@@ -26,6 +26,7 @@ from marketpipe.shared_kernel.domain.errors import (
     IngestionInterrupted,
     StateError,
     WorkerLostError,
+    count_of,
 )
 from marketpipe.shared_kernel.event_bus import EventBus
 from marketpipe.shared_kernel.events import (
@@ -45,6 +46,10 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_CHECKS: Final = 0.5
 SECONDS_TO_HOLD: Final = 30.0
+MOST_LOST: Final = 5
+"""A batch that was begun so often by a worker that was lost fails; the worker may have died of it."""
+MOST_SENT: Final = 20
+"""So often a batch is sent in all: its workers may die before they can tell that they have begun."""
 RUNS: Final = 1_000
 """So many runs can use Dask over one store at the same time."""
 LOST: Final = "the worker that asked was lost"
@@ -198,18 +203,15 @@ class DaskPool:
 
     def on_bars_requested(self, event: BarsRequested) -> None:
         request = event.request
-        cluster = self._started()
+        cluster = self._cluster or self._started()  # one whose scheduler is gone is left only as the next job starts
         self._going_on.hold()
-        batch = f"marketpipe-batch-{self._run}-{next(self._numbers)}"
+        batch = f"{self._run}-{next(self._numbers)}"
         attempts = self._attempts[batch] = _Attempts()
         try:
             made = self._carried_out(cluster, batch, request)
-            self._publish_lost(request, attempts, made.attempt)
-        except WorkerLostError:
-            self._publish_lost(request, attempts)
-            raise
         finally:
             del self._attempts[batch]
+            self._publish_lost(request, attempts)
         publish_report(self._bus, made.report)
 
     def stop(self) -> None:
@@ -254,11 +256,30 @@ class DaskPool:
             return cluster
 
     def _carried_out(self, cluster: Cluster, batch: str, request: BarsRequest) -> AttemptReport:
-        from marketpipe.dask_cluster import LOST as CONNECTION_LOST
-        from marketpipe.dask_worker import carry_out
+        """Send a batch until a worker reports of it.
+
+        Dask gives up what was merely waiting on workers that were killed, too. What workers have told shows the truth.
+        """
+        attempts = self._attempts[batch]
+        for number in range(MOST_SENT):
+            made = self._sent(cluster, batch, number, request)
+            if made is not None:
+                attempts.told.pop(made.attempt, None)
+                return made
+            if len(attempts.told) >= MOST_LOST:
+                break
+        raise WorkerLostError(
+            f"{request}: {count_of(len(attempts.told), 'worker')} of Dask were killed or ran out of memory while they "
+            "carried it out. What they had stored stays. Run again, with smaller workers or more memory for each"
+        )
+
+    def _sent(self, cluster: Cluster, batch: str, number: int, request: BarsRequest) -> AttemptReport | None:
+        """Return what became of the batch; None if its workers were lost."""
+        from .dask_cluster import LOST as CONNECTION_LOST
+        from .dask_worker import carry_out
 
         try:
-            future = cluster.submit(batch, carry_out, self._run, batch, request)
+            future = cluster.submit(f"marketpipe-batch-{batch}-{number}", carry_out, self._run, batch, request)
             while not future.done():
                 with suppress(TimeoutError):
                     future.exception(SECONDS_BETWEEN_CHECKS)
@@ -269,10 +290,7 @@ class DaskPool:
         if isinstance(error, CancelledError):
             raise self._gone(cluster) from error
         if cluster.killed(error):
-            raise WorkerLostError(
-                f"{request}: several workers of Dask were killed or ran out of memory while they carried it out. What "
-                "they had stored stays. Run again, with smaller workers or more memory for each"
-            ) from error
+            return None
         made: AttemptReport = future.result()
         return made
 
@@ -296,11 +314,9 @@ class DaskPool:
         if (attempts := self._attempts.get(str(message["batch"]))) is not None:
             attempts.note(message)
 
-    def _publish_lost(self, request: BarsRequest, attempts: _Attempts, made: str = "") -> None:
-        """Publish what was told of the attempts whose workers were lost: their requests were sent, and count."""
-        for attempt, events in attempts.told.items():
-            if attempt != made:
-                for event in events:
-                    self._bus.publish(event)
-                sent = sum(isinstance(event, RequestCompleted) for event in events)
-                self._bus.publish(AttemptLost(request, sent))
+    def _publish_lost(self, request: BarsRequest, attempts: _Attempts) -> None:
+        """Publish what was told of the attempts that no worker reported of: their requests were sent, and count."""
+        for events in attempts.told.values():
+            for event in events:
+                self._bus.publish(event)
+            self._bus.publish(AttemptLost(request, sum(isinstance(event, RequestCompleted) for event in events)))

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
-    from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
+    from marketpipe.ingestion.application.ports import ExclusiveLock
+    from marketpipe.ingestion.infrastructure.postgres.postgres_locks import PostgresLocks
     from marketpipe.ingestion.infrastructure.postgres.postgres_state import PostgresState, PostgresStoredState
+    from marketpipe.ingestion.infrastructure.sql.state_rows import StateRows
     from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteStateFile
     from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
     from marketpipe.shared_kernel.domain.object_catalog import FileCatalog
@@ -198,6 +200,23 @@ def _exists(parts: Parts, path: Path) -> bool:
     return state_exists(path, parts.machine)
 
 
+def copy_state(parts: Parts, target: StoreConfig) -> Mapping[str, int]:
+    """Copy the state of the store to the place that ``target`` names, and return how many rows each table has."""
+    from marketpipe.ingestion.infrastructure.sql.state_rows import copy_rows
+
+    return copy_rows(_state_rows(parts.config, parts.machine), _state_rows(target, parts.machine))
+
+
+def _state_rows(config: StoreConfig, machine: Machine) -> StateRows:
+    if scheme_of(config.state_path) == POSTGRESQL:
+        from marketpipe.ingestion.infrastructure.postgres.postgres_rows import PostgresRows
+
+        return PostgresRows(url_of(config.state_path), _location(config))
+    from marketpipe.ingestion.infrastructure.sqlite_rows import SQLiteRows
+
+    return SQLiteRows(config.state_path, _location(config), machine)
+
+
 def has_records(config: StoreConfig) -> bool:
     """Return whether the state knows this store."""
     return new_stored_state(config, HERE).has_store()
@@ -213,28 +232,42 @@ def _location(config: StoreConfig) -> str:
     )
 
 
-def update_lock(parts: Parts) -> ExclusiveFileLock:
+def update_lock(parts: Parts) -> ExclusiveLock:
     return store_lock(parts, "update", waits=False)
 
 
-def store_lock(parts: Parts, purpose: str, *, waits: bool, **longest_wait: float) -> ExclusiveFileLock:
-    """Make a lock of all processes on this store. Another store may share the state file, and has locks of its own."""
+def store_lock(parts: Parts, purpose: str, *, waits: bool, **longest_wait: float) -> ExclusiveLock:
+    """Make a lock of all processes on this store. Another store may share the state, and has locks of its own."""
+    if scheme_of(parts.config.state_path) == POSTGRESQL:
+        return shared_locks(parts).lock(purpose, waits=waits, **longest_wait)
     from marketpipe.ingestion.infrastructure.file_systems import refuse_network
-    from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
 
     refuse_network(parts.config.state_path, parts.machine.processes)  # before the lock file is made
-    path, store = parts.config.state_path, hashlib.sha256(_location(parts.config).encode()).hexdigest()[:12]
-    place = path.with_name(f"{path.name}.{store}.{purpose}-lock")
+    store = hashlib.sha256(_location(parts.config).encode()).hexdigest()[:12]
+    return _file_lock(parts, f"{store}.{purpose}-lock", waits, **longest_wait)
+
+
+def aggregation_lock(parts: Parts, **longest_wait: float) -> ExclusiveLock:
+    """Make the lock of what aggregates; stores that share a state file have it together."""
+    if scheme_of(parts.config.state_path) == POSTGRESQL:
+        return shared_locks(parts).lock("aggregation", waits=True, **longest_wait)
+    return _file_lock(parts, "aggregation-lock", True, **longest_wait)
+
+
+def _file_lock(parts: Parts, name: str, waits: bool, **longest_wait: float) -> ExclusiveLock:
+    from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
+
+    place = parts.config.state_path.with_name(f"{parts.config.state_path.name}.{name}")
     return ExclusiveFileLock(place, waits=waits, machine=parts.machine, **longest_wait)
 
 
-def aggregation_lock(parts: Parts, **longest_wait: float) -> ExclusiveFileLock:
-    from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
+@once
+def shared_locks(parts: Parts) -> PostgresLocks:
+    """Make the locks of all machines that share the state in a database."""
+    from marketpipe.ingestion.infrastructure.postgres.postgres_locks import PostgresLocks
 
-    path = parts.config.state_path
-    return ExclusiveFileLock(
-        path.with_name(f"{path.name}.aggregation-lock"), waits=True, machine=parts.machine, **longest_wait
-    )
+    config = parts.config
+    return parts.closing(PostgresLocks(url_of(config.state_path), _location(config), parts.machine))
 
 
 @once

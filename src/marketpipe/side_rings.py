@@ -50,9 +50,9 @@ TURN_SECONDS = 1.0
 if TYPE_CHECKING:
     from marketpipe.ingestion.application.audit_coordinator import AuditCoordinator, ScaleKeeper
     from marketpipe.ingestion.application.official_days import OfficialDaysCoordinator, OfficialDaysPlanner
+    from marketpipe.ingestion.application.ports import ExclusiveLock
     from marketpipe.ingestion.application.recovery import FigureRecorder
     from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
-    from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
     from marketpipe.ingestion.infrastructure.sql.state import SqlState
     from marketpipe.integration.application.bars_fetcher import OfficialDaysFetcher
     from marketpipe.integration.application.ports import OwnBars
@@ -134,7 +134,7 @@ def official_check(parts: Parts, recorded: SqlState) -> OfficialYearCheck:
     return OfficialYearCheck(place_parts.layout(parts), recorded.official_years, lock)
 
 
-def official_lock(parts: Parts) -> ExclusiveFileLock:
+def official_lock(parts: Parts) -> ExclusiveLock:
     """Make the lock for storing official days. A process that hangs with it blocks the others for a bounded time."""
     return place_parts.store_lock(parts, "official", waits=True, longest_wait_seconds=LONGEST_WAIT_SECONDS)
 

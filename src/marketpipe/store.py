@@ -65,6 +65,7 @@ from . import (
     recovering,
     reporting,
     side_rings,
+    state_copying,
 )
 from .coverage_parts import assessor
 
@@ -254,7 +255,7 @@ class Store:
         return derived.query(self._parts).run(sql)
 
     load, export, export_query, drop = reading.load, exports.export, exports.export_query, dropping.drop
-    recover = recovering.recover
+    recover, copy_state = recovering.recover, state_copying.copy_state
     compact = compacting.compact
     report = reporting.report
     health, metrics_registry, expose_store = monitoring.health, monitoring.metrics_registry, monitoring.expose_store

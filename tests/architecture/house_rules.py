@@ -70,6 +70,12 @@ PUT_INTO_SQL: Final = frozenset(
             ("ingestion/infrastructure/postgres/native_sql.py", name)
             for name in ("head", "body", "given", "tail", "query")
         ),
+        # names of tables and of their columns, all of sql/state_rows.py, and question marks
+        *(
+            (f"ingestion/infrastructure/{file}_rows.py", name)
+            for file in ("sqlite", "postgres/postgres")
+            for name in ("table.name", "table.columns", "table.key", "places")
+        ),
     }
 )
 """All that is put into SQL without being bound, besides constants; each has its reason."""

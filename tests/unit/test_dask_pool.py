@@ -85,6 +85,10 @@ def begun() -> Iterator[Callable[..., Run]]:
         assert not run.held
 
 
+def batch_of(key: str) -> str:
+    return key.removeprefix("marketpipe-batch-").rpartition("-")[0]
+
+
 def answered(_: str, __: tuple[Any, ...], future: Future[Any]) -> None:
     future.set_result(AttemptReport("only", RequestReport((DONE,))))
 
@@ -140,10 +144,11 @@ def test_what_a_lost_attempt_had_requested_is_counted_and_that_of_the_last_only_
     asked, failed = RequestCompleted("synthetic", 0.5, 10), RequestCompleted("synthetic", 0.1, 0, "timeout", 7)
 
     def killed_once(key: str, _: tuple[Any, ...], future: Future[Any]) -> None:
-        run.cluster.tell({"batch": key, "attempt": "first"})
-        run.cluster.tell({"batch": key, "attempt": "first", "completed": ["synthetic", 0.1, 0, "timeout", 7]})
-        run.cluster.tell({"batch": key, "attempt": "first", "retried": ["synthetic", 1, 0.2]})
-        run.cluster.tell({"batch": key, "attempt": "second", "completed": ["synthetic", 0.5, 10, None, None]})
+        first, second = ({"batch": batch_of(key), "attempt": attempt} for attempt in ("first", "second"))
+        run.cluster.tell(first)
+        run.cluster.tell({**first, "completed": ["synthetic", 0.1, 0, "timeout", 7]})
+        run.cluster.tell({**first, "retried": ["synthetic", 1, 0.2]})
+        run.cluster.tell({**second, "completed": ["synthetic", 0.5, 10, None, None]})
         run.cluster.tell({"batch": "another", "attempt": "late", "completed": ["synthetic", 0.5, 10, None, None]})
         future.set_result(AttemptReport("second", RequestReport((asked, DONE))))
 
@@ -157,16 +162,37 @@ def test_what_a_lost_attempt_had_requested_is_counted_and_that_of_the_last_only_
 def test_a_batch_that_kills_its_workers_fails_alone_and_its_requests_count(begun: Callable[..., Run]) -> None:
     def killing(key: str, _: tuple[Any, ...], future: Future[Any]) -> None:
         for attempt in "abcd":
-            run.cluster.tell({"batch": key, "attempt": attempt, "completed": ["synthetic", 0.5, 1, None, None]})
+            told = {"batch": batch_of(key), "attempt": f"{key}-{attempt}"}
+            run.cluster.tell({**told, "completed": ["synthetic", 0.5, 1, None, None]})
         future.set_exception(Killed())
 
     run = begun(killing)
-    with pytest.raises(WorkerLostError, match="several workers of Dask were killed"):
+    with pytest.raises(WorkerLostError, match="8 workers of Dask were killed"):
         run.request()
 
-    assert run.events.count(AttemptLost(REQUEST, 1)) == 4
+    assert run.events.count(AttemptLost(REQUEST, 1)) == 8
     run.cluster.answer = answered
     run.request()
+
+
+def test_a_batch_that_only_waited_on_workers_which_were_killed_is_sent_again(begun: Callable[..., Run]) -> None:
+    keys = list[str]()
+
+    def given_up(key: str, arguments: tuple[Any, ...], future: Future[Any]) -> None:
+        keys.append(key)
+        future.set_exception(Killed()) if len(keys) < 7 else answered(key, arguments, future)
+
+    run = begun(given_up)
+    run.request()
+
+    assert run.events == [DONE]
+    assert len(set(keys)) == 7
+
+
+def test_a_batch_whose_workers_die_before_they_tell_anything_is_not_sent_for_ever(begun: Callable[..., Run]) -> None:
+    run = begun(lambda _, __, future: future.set_exception(Killed()))
+    with pytest.raises(WorkerLostError):
+        run.request()
 
 
 def test_a_batch_that_the_scheduler_cancels_ends_the_run_as_interrupted(begun: Callable[..., Run]) -> None:

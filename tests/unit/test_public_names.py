@@ -144,6 +144,7 @@ PUBLIC_NAMES = [
     "SessionKind",
     "SessionVerdict",
     "Severity",
+    "StateCopyReport",
     "StateError",
     "StatusReport",
     "StorageError",

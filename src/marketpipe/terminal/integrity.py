@@ -1,4 +1,4 @@
-"""Verification of stored files, locks of a dataset and recoveries of the state, printed."""
+"""Verification of stored files, locks of a dataset, recoveries and copies of the state, printed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import groupby
 
 from attrs import asdict
 
-from marketpipe.ingestion.domain.store_status import RecoveryReport
+from marketpipe.ingestion.domain.store_status import RecoveryReport, StateCopyReport
 from marketpipe.integration.domain.table_import import is_imported
 from marketpipe.shared_kernel.domain.errors import count_of
 from marketpipe.shared_kernel.domain.symbol import SymbolDay
@@ -135,3 +135,12 @@ def _damaged_lines(damaged: Mapping[SymbolDay, str]) -> Iterator[str]:
         dates = [str(day.trading_date) for day, _ in days]
         span = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}, {len(dates)} days"
         yield f"{symbol} {span}: {reason}"
+
+
+def print_state_copy(report: StateCopyReport, *, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(report))
+        return
+    days, jobs = (report.rows[table] for table in ("checkpoints", "jobs"))
+    out(f"{report.source}: {count_of(days, 'symbol-day')} and {count_of(jobs, 'job')} copied to {report.target}")
+    out(f"now write into the configuration: state_path: {report.target}")

@@ -115,6 +115,15 @@ class DropReport:
     official_days: int = 0
 
 
+@frozen
+class StateCopyReport:
+    """A state that was copied: from where, to where, and how many rows of each table."""
+
+    source: str
+    target: str
+    rows: Mapping[str, int]
+
+
 class StateCondition(Enum):
     """Whether a state can be used, as seen from outside."""
 

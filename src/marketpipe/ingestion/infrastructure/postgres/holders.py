@@ -26,8 +26,10 @@ FORGET: Final = "DELETE FROM holders WHERE holder = $1"
 # The sum of all numbers goes up with every commit, and never down: it is the version of the state.
 FOLD_WRITERS: Final = """
 WITH gone AS (
-    DELETE FROM writers WHERE holder <> '' AND NOT EXISTS (SELECT FROM holders WHERE holders.holder = writers.holder)
-    RETURNING number
+    DELETE FROM writers WHERE writer IN (
+        SELECT writer FROM writers AS left_over WHERE holder <> ''
+        AND NOT EXISTS (SELECT FROM holders WHERE holders.holder = left_over.holder) FOR UPDATE SKIP LOCKED
+    ) RETURNING number
 )
 UPDATE writers SET number = number + (SELECT sum(number) FROM gone) WHERE writer = '' AND EXISTS (SELECT FROM gone)
 """

@@ -73,25 +73,35 @@ def _placed(statement: str, name: Any) -> str:
 
 
 def _columns_of(rows: Sequence[Sequence[Any]]) -> tuple[list[str], str, list[Any]]:
-    """Return what stands for each column, the table of all rows, and its arrays. A column without values is NULL."""
-    names, arrays, columns = list[str](), list[str](), list[Any]()
-    for column in zip(*rows, strict=True):
-        kind = _type_of(column)
+    """Return what stands for each column, the table of all rows, and its values.
+
+    A column is an array. It is one value if all rows have the same: to write an array takes a time for each row.
+    """
+    arrays, values = list[str](), list[Any]()
+    columns = [(column, _type_of(column)) for column in zip(*rows, strict=True)]
+    for column, kind in columns:
+        if kind is not None and column.count(column[0]) < len(rows):
+            values.append([None if value is None else kind(value) for value in column])
+            arrays.append(f"${len(values)}::{TYPES[kind]}[]")
+    names, many = list[str](), iter(range(1, len(arrays) + 1))
+    for column, kind in columns:
         if kind is None:
             names.append(NULL)
-            continue
-        columns.append([None if value is None else kind(value) for value in column])
-        arrays.append(f"${len(columns)}::{TYPES[kind]}[]")
-        names.append(f"given.c{len(columns)}")
-    heads = ", ".join([*(f"c{n}" for n in range(1, len(columns) + 1)), "number"])
-    return names, f"unnest({', '.join(arrays)}) WITH ORDINALITY AS given ({heads})", columns
+        elif column.count(column[0]) < len(rows):
+            names.append(f"given.c{next(many)}")
+        else:
+            values.append(column[0])
+            names.append(f"${len(values)}::{TYPES[kind]}")
+    if not arrays:
+        values.append(len(rows))
+        return names, f"generate_series(1, ${len(values)}::bigint) AS given (number)", values
+    heads = ", ".join([*(f"c{n}" for n in range(1, len(arrays) + 1)), "number"])
+    return names, f"unnest({', '.join(arrays)}) WITH ORDINALITY AS given ({heads})", values
 
 
 def _type_of(column: Iterable[Any]) -> type | None:
     kinds = {type(value) for value in column if value is not None}
-    if kinds == {int, float}:
-        return float
-    return next(iter(kinds), None)
+    return float if kinds == {int, float} else next(iter(kinds), None)
 
 
 def _closing(statement: str, begin: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from typing import Any, Final, TypeVar
 
@@ -55,9 +55,12 @@ class PostgresDatabase:
         self._lock, self._process, self._numbers = machine.threads.lock(), os.getpid(), count(1)
         self._idle, self._together = list[Session](), dict[int, Transaction]()
         self._holder, self._is_closed = holder_name(machine), False
-        with translated(url), self._session() as session:
-            session.patiently(prepare, OPENING_SECONDS)
-            self.store_id = session.patiently(self._find)
+        with translated(url), ExitStack() as undo:
+            undo.callback(self._disconnect)
+            with self._session() as session:
+                session.patiently(prepare, OPENING_SECONDS)
+                self.store_id = session.patiently(self._find)
+            undo.pop_all()
         self._signs = SignsOfLife(self._new_session(), self.store_id)
 
     def query(self, statement: str, values: Sequence[Any], /) -> list[Row]:
@@ -122,6 +125,12 @@ class PostgresDatabase:
             self._signs.begin(is_working=True)
             return self._holder
 
+    def present_name(self) -> str:
+        """Return the same name, and do not count as one that works with the state: it may be replaced meanwhile."""
+        with self._used():
+            self._signs.begin(is_working=False)
+            return self._holder
+
     def dead(self, names: Sequence[str]) -> list[str]:
         return [name for (name,) in self.query(WHO_IS_DEAD, (list(names),))] if names else []
 
@@ -139,6 +148,9 @@ class PostgresDatabase:
             return
         self._is_closed = True
         self._signs.end()
+        self._disconnect()
+
+    def _disconnect(self) -> None:
         with self._lock:
             for session in self._idle:
                 session.disconnect()

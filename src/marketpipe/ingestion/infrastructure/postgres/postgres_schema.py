@@ -7,6 +7,8 @@ no sign of life is judged by the clock of any other machine.
 ``holders`` are the processes that use the state, each with the moment of its last sign of life, and whether it does
 work that nobody else may disturb. A row of ``leases`` has
 its symbol-days in ``leased_days``, one row a symbol; that two holders never have the same day is a constraint.
+``locks`` are by the store's location, as they are held while its state is replaced. ``token`` tells one time that a
+lock is held from another, and ``holder`` is '' once it is free.
 ``writers`` counts, for each connection, the transactions that were committed with it: the row of '' has those of
 connections that are closed. See docs/adr/0049.
 """
@@ -74,6 +76,15 @@ SHARED: Final = (
         PRIMARY KEY (lease_id, symbol),
         CONSTRAINT one_holder_a_day
             EXCLUDE USING gist (store_id WITH =, symbol WITH =, days WITH &&, holder WITH <>)
+    )
+    """,
+    """
+    CREATE TABLE locks (
+        location TEXT COLLATE "C" NOT NULL,
+        purpose TEXT COLLATE "C" NOT NULL,
+        holder TEXT COLLATE "C" NOT NULL,
+        token TEXT COLLATE "C" NOT NULL,
+        PRIMARY KEY (location, purpose)
     )
     """,
     """

@@ -83,6 +83,7 @@ class Transaction:
     _store: tuple[int, str]
     is_in_doubt: bool = field(default=False, init=False)
     """Whether it cannot be told if it is committed. Its session is of no more use then."""
+    _connection: Native | None = field(default=None, init=False, repr=False)
     _log: list[tuple[_Asked, tuple[list[Row], int]]] = field(factory=list, init=False)
 
     def execute(self, statement: str, values: Sequence[Any] = (), /) -> Answered:
@@ -107,7 +108,8 @@ class Transaction:
 
     def commit(self) -> None:
         def commit() -> None:
-            self._session.connected().execute("COMMIT")
+            if self._native.execute("COMMIT").statusmessage != "COMMIT":
+                raise StateError("has rolled back what was to be committed, after an error; run again")
 
         self.is_in_doubt = True
         try:
@@ -121,14 +123,22 @@ class Transaction:
 
     def roll_back(self) -> None:
         """End it without a trace. A connection that is lost has done so by itself."""
-        with suppress(psycopg.Error):
-            self._session.connected().execute("ROLLBACK")
+        if self._connection is not None:
+            with suppress(psycopg.Error):
+                self._connection.execute("ROLLBACK")
+
+    @property
+    def _native(self) -> Native:
+        """The connection that the transaction has begun on: on another one there is none."""
+        if self._connection is None:
+            raise psycopg.OperationalError("the transaction has not begun")
+        return self._connection
 
     def _ask(self, asked: _Asked) -> tuple[list[Row], int]:
         answer: list[tuple[list[Row], int]] = []
 
         def ask() -> None:
-            answer.append(asked.of(self._session.connected()))
+            answer.append(asked.of(self._native))
 
         try:
             ask()
@@ -162,7 +172,7 @@ class Transaction:
             session.disconnect()
         elif lost is not None:
             self.roll_back()
-        connection = session.patiently(lambda connection: connection)
+        connection = self._connection = session.patiently(lambda connection: connection)
         if lost is not None:
             # What the lost connection has begun holds its locks until the server finds out that nobody is there.
             connection.execute(END_LOST, (session.application, connection.info.backend_pid))
@@ -176,7 +186,7 @@ class Transaction:
 
         Who waits here waits for the same transaction on a lost connection, which is rolled back or committed then.
         """
-        session, connection = self._session, self._session.connected()
+        session, connection = self._session, self._native
         values = session.writer, session.number, session.number + 1
         if connection.execute(COUNT_COMMIT, values).rowcount:
             if connection.execute(IS_OURS, self._store).fetchone() != (True,):
@@ -188,8 +198,7 @@ class Transaction:
         return False
 
     def _replay(self) -> None:
-        connection = self._session.connected()
         for asked, answer in self._log:
-            if asked.of(connection) != answer:
+            if asked.of(self._native) != answer:
                 self.roll_back()
                 raise ReadingsDiffer

@@ -1,0 +1,39 @@
+"""The commands that bring what a store has to another place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from marketpipe.commands.options import Config, Json
+from marketpipe.terminal.process import open_pipeline
+from marketpipe.terminal.verbosity import is_wanted
+
+STATE = "state/marketpipe.sqlite, or postgresql://user@host:5432/database."
+
+
+def copy_state(
+    source: Annotated[str, typer.Argument(metavar="FROM", help=f"Where the state is: {STATE}")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="Where it shall be.")],
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Copy the state of the store from one file or database into another.
+
+    Nothing is changed in the first. Every row is compared with its copy before it counts. Afterwards write the new
+    place into the configuration: state_path. Refused if the second has a state of this store, or if either is in use.
+
+    marketpipe state copy state/marketpipe.sqlite postgresql://marketpipe@db.example.com:5432/marketpipe
+    """
+    from attrs import evolve
+
+    from marketpipe.config import load_store_config
+    from marketpipe.terminal.integrity import print_state_copy
+
+    settings = evolve(load_store_config(config), state_path=Path(source))
+    with open_pipeline(settings) as pipeline:
+        report = pipeline.copy_state(target)
+    if is_wanted(True, json):
+        print_state_copy(report, as_json=json)
