@@ -24,6 +24,7 @@ from marketpipe.place_parts import (
     known_state,
     layout,
     new_stored_state,
+    probe_bucket,
     state,
     store_lock,
     together,
@@ -109,6 +110,7 @@ def coordinator(
     parts.check_keys()  # before the state is made
     provided = capabilities(parts)
     recorded = state(parts)
+    probe_bucket(parts)
     official = official_for(parts) if provided.official_days else None
     made = IngestionCoordinator(
         provided.identity,

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from marketpipe.shared_kernel.domain.object_catalog import FileCatalog
     from marketpipe.shared_kernel.infrastructure.exchange_calendar import CalendarCache
     from marketpipe.shared_kernel.infrastructure.machine.machine import Machine
+    from marketpipe.storage.infrastructure.objects.guarded_objects import ProbedObjects
     from marketpipe.storage.infrastructure.objects.laid_out_files import LaidOutFiles
-    from marketpipe.storage.infrastructure.objects.object_store import ObjectStore
     from marketpipe.storage.infrastructure.publishing.published_files import PublishedFiles
     from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
@@ -109,7 +109,7 @@ def file_catalog(parts: Parts) -> FileCatalog:
 
 
 @once
-def object_store(parts: Parts) -> ObjectStore:
+def object_store(parts: Parts) -> ProbedObjects:
     """Make what reads and puts the objects of a store in a bucket. Nothing is requested yet."""
     from marketpipe.storage.infrastructure.objects.guarded_objects import ProbedObjects
     from marketpipe.storage.infrastructure.objects.obstore_objects import endpoint_in, s3_objects
@@ -132,6 +132,15 @@ def laid_out_files(parts: Parts) -> LaidOutFiles | None:
     from marketpipe.storage.infrastructure.objects.laid_out_files import LaidOutFiles
 
     return LaidOutFiles(file_catalog(parts), object_store(parts), layout(parts), parts.machine)
+
+
+def probe_bucket(parts: Parts) -> None:
+    """Refuse a server that would let writers lose each other's bars, before anything is requested of a provider.
+
+    Raises ``ConfigurationError``.
+    """
+    if not is_on_disk(parts.config.output_path):
+        object_store(parts).probe()
 
 
 def _now_ns(parts: Parts) -> int:

@@ -131,7 +131,7 @@ class FileTree:
             found += [file for path, file in self._own.items() if path.startswith(f"{folder}/")]
             made = [path[start:] for path in self._made if path.startswith(f"{folder}/")]
             is_there = found or below or made or folder in self._made
-        if not is_there:
+        if not is_there and not self.is_folder(folder):  # one that has just lost its last file is empty, as on a disk
             refuse(errno.ENOTDIR if self.find(folder) else self._why_absent(folder))
         rests = {file.path[start:]: file for file in found}
         folders = frozenset(rest.partition("/")[0] for rest in (*made, *(rest for rest in rests if "/" in rest)))

@@ -63,12 +63,16 @@ class ProbedObjects:
     lock: ALock
     _is_probed: bool = field(default=False, init=False)
 
-    def put_new(self, key: str, content: bytes) -> bool:
+    def probe(self) -> None:
+        """Raise ``ConfigurationError`` for a server that ignores conditions, and ``StorageError``."""
         if not self._is_probed:
             with self.lock:
                 if not self._is_probed:
                     self._probe()
                     self._is_probed = True
+
+    def put_new(self, key: str, content: bytes) -> bool:
+        self.probe()
         return self.store.put_new(key, content)
 
     def get(self, key: str, offset: int = 0, size: int | None = None) -> bytes:

@@ -24,7 +24,7 @@ from marketpipe.shared_kernel.domain.store_inventory import ABSENT
 from marketpipe.shared_kernel.infrastructure.machine.disk import read_bytes
 from marketpipe.shared_kernel.infrastructure.machine.machine import Machine
 from marketpipe.storage.infrastructure.objects.object_store import ObjectStore
-from marketpipe.storage.infrastructure.objects.packs import NewPackedFile, new_pack
+from marketpipe.storage.infrastructure.objects.packs import NewPackedFile, new_pack, with_its_end
 from marketpipe.storage.infrastructure.publishing.digest_recorder import NothingRecorded, Recorder
 from marketpipe.storage.infrastructure.publishing.published_files import TOGETHER_BYTES
 
@@ -112,7 +112,7 @@ class ObjectFiles:
             at = self.at(path)
             collected.files.pop(at, None)
             if self._catalog.find(at) is not None:
-                collected.removed[at] = None
+                collected.removed.update(dict.fromkeys(with_its_end(at)))
                 if self._recorder.records(path):
                     collected.digests[path] = ABSENT
 
@@ -126,7 +126,7 @@ class ObjectFiles:
         with self._change() as collected:
             for file in files:
                 collected.second_names[file.path] = end + file.path[len(source) :]
-                collected.removed[file.path] = None
+                collected.removed.update(dict.fromkeys(with_its_end(file.path)))
 
     def announce(self, folder: Path) -> None:
         """Do nothing: what is not published yet is in memory, or in an object that no file is in."""
