@@ -17,7 +17,12 @@ WITHOUT ?=
 # have their files in memory.
 THOROUGH := MARKETPIPE_KILL_STRIDE=1 MARKETPIPE_FULL_STRIDE=1 MARKETPIPE_ALL_EXAMPLES=1
 THOROUGH_TESTS := tests/e2e/test_killed_at_every_moment.py tests/e2e/test_killed_while_compacting.py tests/e2e/test_full_disk.py \
-	tests/unit tests/contract tests/fuzz tests/integration tests/simulation tests/architecture/test_contracts_can_break.py
+	tests/unit tests/contract tests/fuzz tests/architecture/test_contracts_can_break.py \
+	tests/integration/test_compacted_stores.py tests/integration/test_damaged_months.py tests/integration/test_no_process_is_left.py \
+	tests/integration/test_pipeline_ring_pages.py tests/integration/test_provider_faults.py tests/integration/test_provider_faults_of_one_symbol_day.py \
+	tests/integration/test_provider_faults_of_size.py tests/integration/test_provider_withholds.py tests/integration/test_readers_beside_writers.py \
+	tests/integration/test_verify_recover_freeze.py tests/integration/test_worker_processes.py \
+	tests/simulation/test_fixed_seeds.py tests/simulation/test_leases.py tests/simulation/test_power_loss.py tests/simulation/test_wire.py
 
 # The simulation takes fresh seeds for so long, in so many processes.
 MINUTES ?= 10
