@@ -11,8 +11,6 @@ BENCHMARKS := start_up read aggregate planning fewest_requests latency memory gr
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 # Python keeps what it has compiled, or each of the hundreds of processes of the tests would compile it again.
 export PYTHONDONTWRITEBYTECODE :=
-# What 'make test' leaves out, such as WITHOUT=--ignore=tests/servers.
-WITHOUT ?=
 # Tests that try one moment, write, size, case or example of many try them all with these, and on the disk: those of 'make test'
 # have their files in memory.
 THOROUGH := MARKETPIPE_KILL_STRIDE=1 MARKETPIPE_FULL_STRIDE=1 MARKETPIPE_ALL_EXAMPLES=1
@@ -90,7 +88,7 @@ test: $(VENV)/.installed-dev
 	$(MAKE) --no-print-directory -j 2 run-tests lint
 
 run-tests: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests $(WITHOUT)
+	MARKETPIPE_SERVERS=later $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests
 
 # A file's tests stay in one process: each process has servers of its own.
 test-servers: $(VENV)/.installed-servers
