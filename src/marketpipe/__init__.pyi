@@ -149,6 +149,7 @@ from .shared_kernel.events import RunFinished as RunFinished
 from .shared_kernel.events import StoredOfficialYear as StoredOfficialYear
 from .shared_kernel.events import StoredSymbolDay as StoredSymbolDay
 from .shared_kernel.events import SymbolDaysRecorded as SymbolDaysRecorded
+from .storage.domain.bucket_upkeep import CollectionReport as CollectionReport
 from .storage.domain.compaction import CompactedMonth as CompactedMonth
 from .storage.domain.compaction import CompactionReport as CompactionReport
 from .storage.domain.dataset_lock import DatasetLock as DatasetLock

@@ -22,7 +22,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from marketpipe.commands import checking, ingestion, moving, own_bars, reading, setup
+from marketpipe.commands import checking, ingestion, moving, own_bars, reading, setup, upkeep
 from marketpipe.commands.general_options import (
     Debug,
     LogFormatOption,
@@ -77,6 +77,7 @@ SECTIONS: Mapping[str, Mapping[str, Command | Group]] = {
         "verify": checking.verify,
         "freeze": checking.freeze,
         "recover": checking.recover,
+        "gc": upkeep.gc,
         "state": Group("Move what is recorded of the bars.", {"copy": moving.copy_state}),
     },
     "Set-up": {

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from marketpipe.config import THREADS, PipelineConfig
+from marketpipe.config import THREADS, PipelineConfig, is_on_disk
 from marketpipe.ingestion.domain.ingestion_plan import SessionFinality
 from marketpipe.integration.domain.data_feed import USUAL_DELAY, ProviderCapabilities
 from marketpipe.integration.domain.table_import import is_imported
@@ -214,13 +214,23 @@ def new_orphan_adopter(parts: Parts) -> OrphanAdopter:
 
 
 def new_recoverer(parts: Parts) -> StateRecoverer:
-    from marketpipe.ingestion.application.recovery import StateRecoverer
-
+    """Make what archives the state and builds a new one. Of a bucket no file is read."""
     if has_opened_state(parts):
         raise ConfigurationError("this pipeline has its state open already: recover with a new one")
+    return recoverer_knowing(parts) if is_on_disk(parts.config.output_path) else _recoverer(parts, finality(parts))
+
+
+def recoverer_knowing(parts: Parts) -> StateRecoverer:
+    """Make it with what the stored files tell of their provider."""
     known = finality(parts)
     if known.closing_auction is None:  # asked of the provider's name: the state, which would know it, is lost
         known = evolve(known, closing_auction=closing_auction_of(stored_identity(parts).read()))
+    return _recoverer(parts, known)
+
+
+def _recoverer(parts: Parts, known: SessionFinality) -> StateRecoverer:
+    from marketpipe.ingestion.application.recovery import StateRecoverer
+
     return StateRecoverer(
         new_stored_state(parts.config, parts.machine), lambda: state(parts), calendar(parts), known, parts.clock
     )

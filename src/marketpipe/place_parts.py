@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from marketpipe.shared_kernel.domain.object_catalog import FileCatalog
     from marketpipe.shared_kernel.infrastructure.exchange_calendar import CalendarCache
     from marketpipe.shared_kernel.infrastructure.machine.machine import Machine
+    from marketpipe.storage.infrastructure.bucket_upkeep.orphans import OrphanCollector
+    from marketpipe.storage.infrastructure.bucket_upkeep.recovered_catalog import RecoveredCatalog
     from marketpipe.storage.infrastructure.objects.guarded_objects import ProbedObjects
     from marketpipe.storage.infrastructure.objects.laid_out_files import LaidOutFiles
     from marketpipe.storage.infrastructure.publishing.published_files import PublishedFiles
@@ -143,6 +145,22 @@ def probe_bucket(parts: Parts) -> None:
         object_store(parts).probe()
 
 
+def new_orphan_collector(parts: Parts) -> OrphanCollector:
+    """Make what removes objects of the bucket that no file is in."""
+    from marketpipe.storage.infrastructure.bucket_upkeep.orphans import OrphanCollector
+
+    return OrphanCollector(file_catalog(parts), object_store(parts), parts.machine.new_name, parts.clock.now())
+
+
+def recovered_catalog(parts: Parts) -> RecoveredCatalog:
+    """Read from the objects of the bucket which files there are."""
+    from marketpipe.storage.infrastructure.bucket_upkeep.recovered_catalog import RecoveredCatalog
+
+    found = RecoveredCatalog(object_store(parts))
+    found.read(parts.machine.threads.executor)
+    return found
+
+
 def _now_ns(parts: Parts) -> int:
     return parts.clock.now().epoch_micros * 1000
 
@@ -185,6 +203,11 @@ def together(parts: Parts) -> Callable[[], AbstractContextManager[None]] | None:
 
 def has_opened_state(parts: Parts) -> bool:
     return parts.has(_state_in, parts.config.state_path)
+
+
+def forget_state(parts: Parts) -> None:
+    """Open the state anew when it is needed next: it was archived."""
+    parts.forget(_state_in, parts.config.state_path)
 
 
 def new_stored_state(config: StoreConfig, machine: Machine) -> PostgresStoredState | SQLiteStateFile:

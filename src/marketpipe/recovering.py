@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import evolve
 
+from marketpipe.config import DATA, is_on_disk, url_of
 from marketpipe.ingestion.domain.store_status import RecoveryReport
 from marketpipe.parts import Parts
 from marketpipe.runs import Runs
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 
 from . import composition, place_parts, side_rings
+
+if TYPE_CHECKING:
+    from marketpipe.ingestion.application.recovery import StateRecoverer
 
 
 class RecoverableStore(Protocol):
@@ -26,23 +30,47 @@ class RecoverableStore(Protocol):
 def recover(self: RecoverableStore, *, force: bool = False) -> RecoveryReport:
     """Build a new state from the stored files if the old state is lost or damaged; ``force`` archives a good one.
 
-    Days without bars leave no file: they will be asked for once more. Raises ``ConfigurationError`` if the state
-    can be read, if there is neither a state nor a bar, or if there are files and none names its dataset, and
+    Of a store in a bucket the objects tell which files there are: the newest snapshot that ``gc`` wrote, and all that
+    was put since. Days without bars leave no file: they will be asked for once more. Raises ``ConfigurationError`` if
+    the state can be read, if there is neither a state nor a bar, or if there are files and none names its dataset, and
     ``StoreBusyError`` while an ingestion runs.
     """
     recoverer, parts = composition.new_recoverer(self._parts), self._parts
     recoverer.must_archive(force)  # refused before a lock file is made
+    if not is_on_disk(parts.config.output_path):
+        with self._runs.run(), place_parts.update_lock(parts).acquired():
+            set_aside = _with_catalog(parts, recoverer, force=force)
+            return _recorded(parts, composition.recoverer_knowing(parts), set_aside)
     if not recoverer.has_state() and not composition.new_stored_files(parts).symbols():
-        place = parts.config.output_path.absolute()
-        raise ConfigurationError(f"nothing was recovered: no bars are stored at {place}, and there is no state")
+        raise _nothing_stored(parts)
     composition.stored_identity(parts).refuse_nameless()
     with self._runs.run(), place_parts.update_lock(parts).acquired():
-        files, set_aside = composition.new_stored_files(parts), recoverer.archive_state(force)
-        found = composition.stored_identity(parts).prevailing()
-        symbols = sorted(files.symbols()) if found else []
-        days = ((symbol, files.stored_days(symbol, found)) for symbol in symbols if found)
-        for path in [*files.strays(), *(path for symbol in symbols for path in files.strays_of(symbol))]:
-            files.remove_leftover(path)
-        report = recoverer.recover(found, days, set_aside)
-        recorded = 0 if found is None else side_rings.recover_official_days(parts, symbols, found)
-        return evolve(report, official_days=recorded)
+        return _recorded(parts, recoverer, recoverer.archive_state(force))
+
+
+def _with_catalog(parts: Parts, recoverer: StateRecoverer, *, force: bool) -> str | None:
+    """Archive the state, and let the new one know which files there are; everything is read before."""
+    found = place_parts.recovered_catalog(parts)
+    if not recoverer.has_state() and not found.has_any(DATA):
+        raise _nothing_stored(parts)
+    set_aside = recoverer.archive_state(force)
+    place_parts.forget_state(parts)
+    found.write(place_parts.state(parts).file_catalog)
+    composition.stored_identity(parts).refuse_nameless()
+    return set_aside
+
+
+def _nothing_stored(parts: Parts) -> ConfigurationError:
+    place = url_of(parts.config.output_path.absolute())
+    return ConfigurationError(f"nothing was recovered: no bars are stored at {place}, and there is no state")
+
+
+def _recorded(parts: Parts, recoverer: StateRecoverer, set_aside: str | None) -> RecoveryReport:
+    files, found = composition.new_stored_files(parts), composition.stored_identity(parts).prevailing()
+    symbols = sorted(files.symbols()) if found else []
+    days = ((symbol, files.stored_days(symbol, found)) for symbol in symbols if found)
+    for path in [*files.strays(), *(path for symbol in symbols for path in files.strays_of(symbol))]:
+        files.remove_leftover(path)
+    report = recoverer.recover(found, days, set_aside)
+    recorded = 0 if found is None else side_rings.recover_official_days(parts, symbols, found)
+    return evolve(report, official_days=recorded)

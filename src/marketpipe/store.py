@@ -54,6 +54,7 @@ from marketpipe.storage.domain.integrity import IntegrityReport, repaired_by
 from marketpipe.storage.domain.storage_metadata import AggregationReport
 
 from . import (
+    collecting,
     compacting,
     composition,
     derived,
@@ -256,7 +257,7 @@ class Store:
 
     load, export, export_query, drop = reading.load, exports.export, exports.export_query, dropping.drop
     recover, copy_state = recovering.recover, state_copying.copy_state
-    compact = compacting.compact
+    compact, gc = compacting.compact, collecting.gc
     report = reporting.report
     health, metrics_registry, expose_store = monitoring.health, monitoring.metrics_registry, monitoring.expose_store
     serve_metrics, write_metrics = monitoring.serve_metrics, monitoring.write_metrics

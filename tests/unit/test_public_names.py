@@ -43,6 +43,7 @@ PUBLIC_NAMES = [
     "ClientConfig",
     "Clock",
     "ClockError",
+    "CollectionReport",
     "CompactedMonth",
     "CompactionReport",
     "ConfigurationError",

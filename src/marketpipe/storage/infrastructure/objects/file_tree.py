@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final, Never
 
 from attrs import evolve, frozen
@@ -265,18 +265,21 @@ class FileTree:
             },
             removed=[each for path in gone if path not in shared and not is_own(path) for each in with_its_end(path)],
         )
-        placed = self._publish(new, change)
+        kept = [file.at(target) for target, file in others.items() if not is_own(file.path) and file.path != target]
+        placed = self._publish(new, change, kept)
         self._remember({target: file.at(target) for target, file in moves.items() if is_own(target)}, moves, gone)
         return {**{target: file.at(target) for target, file in moves.items()}, **placed}
 
-    def _publish(self, files: Collection[NewPackedFile], change: CatalogChange) -> dict[str, PlacedFile]:
-        """Put a pack of the files, and change the catalog. What only removes or places what has bytes needs no pack."""
-        if not (files or change.second_names or change.appended):
+    def _publish(
+        self, files: Collection[NewPackedFile], change: CatalogChange, kept: Sequence[PlacedFile] = ()
+    ) -> dict[str, PlacedFile]:
+        """Put a pack of the files, and change the catalog. What only places what has bytes needs no pack."""
+        if not (files or change.second_names or change.appended or change.removed):
             if not change.is_empty:
                 self._catalog.change(change)
             return {}
         inline = evolve(change, placed=[file for file in change.placed if file.content is not None])
-        pack = new_pack([*files], inline, self._now_ns())
+        pack = new_pack([*files], inline, self._now_ns(), kept=kept)
         key = pack.key(self._new_name())
         if not self._store.put_new(key, pack.content):
             raise StorageError(f"another object has the new name {key}; nothing was changed, try again")

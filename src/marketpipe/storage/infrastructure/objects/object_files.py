@@ -98,9 +98,10 @@ class ObjectFiles:
         """Give files second names. The names cost no bytes: they are in the catalog, and in the index of an object."""
         with _translated(*second_names.values()), self._change() as collected:
             for path, name in second_names.items():
-                if self._catalog.find(self.at(path)) is None:
+                found = self._catalog.find(self.at(path))
+                if found is None:
                     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
-                collected.second_names[self.at(path)] = self.at(name)
+                collected.keep(found, self.at(name))
                 if self._recorder.records(name):
                     collected.digests[name] = _sha256(read_bytes(self._machine.disk, path))
 
@@ -125,7 +126,7 @@ class ObjectFiles:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
         with self._change() as collected:
             for file in files:
-                collected.second_names[file.path] = end + file.path[len(source) :]
+                collected.keep(file, end + file.path[len(source) :])
                 collected.removed.update(dict.fromkeys(with_its_end(file.path)))
 
     def announce(self, folder: Path) -> None:
@@ -159,14 +160,14 @@ class ObjectFiles:
 
     def put(self, collected: _Collected) -> None:
         """Put the files that were collected so far: there are as many as an object should have."""
-        self._put(collected, CatalogChange())
+        self._put(collected, CatalogChange(), is_part=True)
 
     def commit(self, collected: _Collected) -> None:
         """Put what is left, and change the catalog once. The object comes first: so the change does not wait for it."""
         if collected.is_empty:
             return
         changes, digests, count = collected.changes(), dict(collected.digests), collected.count
-        if collected.files or not changes.is_empty:
+        if collected.files or not changes.is_empty or collected.keys:
             self._put(collected, changes)
         with self._recorder.recorded(digests):
             collected.was_tried = True
@@ -185,8 +186,12 @@ class ObjectFiles:
                 self._store.delete(collected.keys)
         collected.clear()
 
-    def _put(self, collected: _Collected, changes: CatalogChange) -> None:
-        pack = new_pack([*collected.files.values()], changes, self._now_ns())
+    def _put(self, collected: _Collected, changes: CatalogChange, *, is_part: bool = False) -> None:
+        files, now = [*collected.files.values()], self._now_ns()
+        if is_part:
+            pack = new_pack(files, changes, now, is_part=True)
+        else:
+            pack = new_pack(files, changes, now, kept=[*collected.kept.values()], parts=[*collected.keys])
         key = pack.key(self._machine.new_name())
         if not self._store.put_new(key, pack.content):
             raise StorageError(f"another object has the new name {key}; nothing was changed, try again")
@@ -236,6 +241,7 @@ class _Collected:
     placed: list[PlacedFile] = field(factory=list)
     keys: list[str] = field(factory=list)
     second_names: dict[str, str] = field(factory=dict)
+    kept: dict[str, PlacedFile] = field(factory=dict)
     removed: dict[str, None] = field(factory=dict)
     inline: dict[str, PlacedFile] = field(factory=dict)
     appended: list[AppendedLines] = field(factory=list)
@@ -245,13 +251,17 @@ class _Collected:
     def is_empty(self) -> bool:
         return not (self.files or self.placed) and self.changes().is_empty
 
+    def keep(self, file: PlacedFile, name: str) -> None:
+        self.second_names[file.path] = name
+        self.kept[name] = file.at(name)
+
     def changes(self) -> CatalogChange:
         """Return all but the files in objects."""
         return CatalogChange([*self.inline.values()], [*self.removed], dict(self.second_names), [*self.appended])
 
     def clear(self) -> None:
         self.was_tried, self.size, self.count = False, 0, 0
-        for each in (self.files, self.second_names, self.removed, self.inline, self.digests):
+        for each in (self.files, self.second_names, self.kept, self.removed, self.inline, self.digests):
             each.clear()
         for some in (self.placed, self.keys, self.appended):
             some.clear()
@@ -266,14 +276,14 @@ class ObjectFileGroup:
 
     def add(self, path: Path, content: bytes, modified_ns: int | None = None, _: Collection[int] = ()) -> None:
         file, collected = self._files.new_file(path, content, modified_ns), self.collected
+        if collected.size >= MOST_BYTES:  # only now: the last object of a group has its changes
+            self._files.put(collected)
         collected.files[file.path] = file
         collected.size += len(content)
         collected.count += 1
         self._added[path] = file.modified_ns
         if self._files.records(path):
             collected.digests[path] = _sha256(content)
-        if collected.size >= MOST_BYTES:
-            self._files.put(collected)
 
     def append(self, path: Path, lines: bytes, first_lines: Callable[[], bytes]) -> None:
         added = self._files.with_lines(path, lines, first_lines)

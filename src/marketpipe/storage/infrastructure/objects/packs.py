@@ -74,12 +74,17 @@ class PackIndex:
     """What a pack has. ``changes`` are those of the catalog at the same moment, without the files themselves.
 
     ``moment_ns`` is when the group was published, in nanoseconds since 1970, and ``job`` what published it, or "".
+    ``kept`` says where the bytes of each second name are: what the first name had at that moment. Of a group in several
+    packs, the last one counts: it names the others in ``parts``, and each of these is marked by ``is_part``.
     """
 
     files: Sequence[PackedFile] = field(eq=tuple)
     changes: CatalogChange
     moment_ns: int
     job: str = ""
+    kept: Sequence[PlacedFile] = field(default=(), eq=tuple)
+    parts: Sequence[str] = field(default=(), eq=tuple)
+    is_part: bool = False
 
     def change_of(self, key: str) -> CatalogChange:
         """Return how the catalog changes by this pack, whose object has the key."""
@@ -102,7 +107,16 @@ class Pack:
         return f"{PACKS}{name}{self.suffix}"
 
 
-def new_pack(files: Sequence[NewPackedFile], changes: CatalogChange, moment_ns: int, job: str = "") -> Pack:
+def new_pack(
+    files: Sequence[NewPackedFile],
+    changes: CatalogChange,
+    moment_ns: int,
+    job: str = "",
+    *,
+    kept: Sequence[PlacedFile] = (),
+    parts: Sequence[str] = (),
+    is_part: bool = False,
+) -> Pack:
     """Return the pack of these files, in this order; of none of them, it has the changes alone.
 
     Files that ``changes`` places must be those whose content is in the catalog.
@@ -117,7 +131,8 @@ def new_pack(files: Sequence[NewPackedFile], changes: CatalogChange, moment_ns: 
         for file in files
         if file.path.endswith(f"/{MONTH_FILE}")
     ]
-    index = PackIndex(packed, evolve(changes, placed=[*changes.placed, *ends]), moment_ns, job)
+    changes = evolve(changes, placed=[*changes.placed, *ends])
+    index = PackIndex(packed, changes, moment_ns, job, kept, parts, is_part)
     written = zlib.compress(_written(index))
     end = _parquet_end(contents, written)
     if end is not None:
@@ -220,6 +235,12 @@ def _written(index: PackIndex) -> bytes:
         "second_names": dict(changes.second_names),
         "appended": [[a.path, _text(a.lines), _text(a.first_lines), a.modified_ns] for a in changes.appended],
         "times": dict(changes.times),
+        "kept": [
+            [f.path, f.object, f.offset, f.size, f.modified_ns, f.content if f.content is None else _text(f.content)]
+            for f in index.kept
+        ],
+        "parts": [*index.parts],
+        "is_part": index.is_part,
     }
     return json.dumps({name: value for name, value in text.items() if value}, separators=(",", ":")).encode()
 
@@ -238,7 +259,12 @@ def _parsed(text: Mapping[str, Any]) -> PackIndex:
         [AppendedLines(path, _bytes(lines), _bytes(first), ns) for path, lines, first, ns in text.get("appended", ())],
         text.get("times", {}),
     )
-    return PackIndex(files, changes, text.get("moment_ns", 0), text.get("job", ""))
+    kept = [
+        PlacedFile(path, key, offset, size, ns, content if content is None else _bytes(content))
+        for path, key, offset, size, ns, content in text.get("kept", ())
+    ]
+    of_a_group = text.get("parts", []), text.get("is_part", False)
+    return PackIndex(files, changes, text.get("moment_ns", 0), text.get("job", ""), kept, *of_a_group)
 
 
 def _text(content: bytes) -> str:

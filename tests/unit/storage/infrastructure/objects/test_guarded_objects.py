@@ -74,3 +74,13 @@ def test_the_current_catalog_reads_the_known_state_and_changes_the_writable_one(
     assert [*current.folders("data")] == ["a"]
     assert current.has_any("data")
     assert current.objects() == {"o": 1}
+
+
+def test_objects_that_the_state_does_not_know_are_not_added_to() -> None:
+    store = InMemoryObjectStore()
+    store.put_new("objects/1.pack", b"of a state that was lost")
+
+    with pytest.raises(ConfigurationError, match="'marketpipe recover' makes it again"):
+        probed(store, InMemoryFileCatalog()).put_new("objects/2.pack", b"new")
+
+    assert [*store.objects] == ["objects/1.pack"]

@@ -122,6 +122,7 @@ def test_objects_of_a_large_group_that_fails_are_removed(objects: ObjectsInMemor
     def fail() -> None:
         with files.group() as group:
             group.add(DATA / "0", bytes(MOST_BYTES))
+            group.add(DATA / "1", b"one")
             assert len(objects.store.objects) == 1
             raise LookupError
 

@@ -1,0 +1,78 @@
+"""A catalog made of the objects alone: the newest snapshot, and the packs that it does not cover, in their order.
+
+A pack whose write was killed before the catalog changed counts like a file that was left on a disk: its days are there
+again, unless another pack has a newer version of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Final
+
+from marketpipe.shared_kernel.domain.object_catalog import INLINE, AppendedLines, CatalogChange, FileCatalog, PlacedFile
+from marketpipe.storage.infrastructure.bucket_upkeep.catalog_snapshots import all_files, newest_snapshot
+from marketpipe.storage.infrastructure.objects.object_store import PACKS, ObjectStore
+from marketpipe.storage.infrastructure.objects.packs import PackIndex, index_of
+
+READING_THREADS: Final = 16
+
+
+class RecoveredCatalog:
+    """The files that a store of objects has, by what the objects tell."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store, self._files = store, dict[str, PlacedFile]()
+
+    def has_any(self, area: str) -> bool:
+        return any(path.startswith(f"{area}/") for path in self._files)
+
+    def write(self, catalog: FileCatalog) -> None:
+        """Let the catalog have these files and no others, at one moment."""
+        gone = [file.path for file in all_files(catalog) if file.path not in self._files]
+        catalog.change(CatalogChange([*self._files.values()], removed=gone))
+
+    def read(self, new_executor: Callable[[int, str], Executor]) -> None:
+        """Read the newest snapshot, and the end of each pack since, with one request each. Raises ``StorageError``."""
+        snapshot = newest_snapshot(self._store)
+        self._files = dict(snapshot.files)
+        packs = [pack for pack in self._store.listed(PACKS) if pack.key not in snapshot.covered]
+        with new_executor(READING_THREADS, "marketpipe-recover") as executor:
+            indexes = executor.map(lambda pack: (pack.key, index_of(self._store, pack)), packs)
+            self._apply(dict(indexes))
+
+    def _apply(self, packs: dict[str, PackIndex]) -> None:
+        """A part whose last pack is absent is of a group that was never whole."""
+        parts = {part for index in packs.values() for part in index.parts}
+        whole = ((key, index) for key, index in packs.items() if not index.is_part or key in parts)
+        for key, index in sorted(whole, key=lambda each: (each[1].moment_ns, not each[1].is_part, each[0])):
+            self._apply_one(key, index)
+
+    def _apply_one(self, key: str, index: PackIndex) -> None:
+        changes, files = index.changes, self._files
+        kept = {file.path: file for file in index.kept}
+        for path, name in changes.second_names.items():
+            if name not in kept and path in files:
+                files[name] = files[path].at(name)
+        files.update(kept)
+        for path in changes.removed:
+            files.pop(path, None)
+        files.update((file.path, file) for file in index.change_of(key).placed)
+        for appended in changes.appended:
+            self._append(appended)
+
+    def _append(self, appended: AppendedLines) -> None:
+        """Lines that are there already came with the snapshot, or of a write that was repeated."""
+        content = self._content(appended.path)
+        known = frozenset(() if content is None else content.splitlines())
+        new = [line for line in appended.lines.splitlines() if line not in known]
+        if new or content is None:
+            lines = b"".join(line + b"\n" for line in new)
+            whole = AppendedLines(appended.path, lines, appended.first_lines, appended.modified_ns)
+            self._files[appended.path] = whole.appended_to(content)
+
+    def _content(self, path: str) -> bytes | None:
+        file = self._files.get(path)
+        if file is None or file.object == INLINE:
+            return None if file is None else file.content
+        return self._store.get(file.object, file.offset, file.size)

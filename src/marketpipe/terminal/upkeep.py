@@ -1,0 +1,24 @@
+"""What was removed from a bucket, and copied to another place, printed."""
+
+from __future__ import annotations
+
+from attrs import asdict
+
+from marketpipe.shared_kernel.domain.errors import count_of
+from marketpipe.storage.domain.bucket_upkeep import CollectionReport
+from marketpipe.terminal.output import megabytes, out, print_json
+
+
+def print_collection(report: CollectionReport, *, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(report))
+        return
+    verb = "would be removed" if report.dry_run else "removed"
+    others = f", and {report.others:,} former snapshots and other leftovers" if report.others else ""
+    out(f"{count_of(report.removed, 'object')} {verb}, {megabytes(report.removed_bytes)}{others}")
+    out(f"{count_of(report.kept, 'object')} with files of the store, {megabytes(report.kept_bytes)}")
+    if report.waiting:
+        waiting = f"{count_of(report.waiting, 'object')}, {megabytes(report.waiting_bytes)}"
+        out(f"{waiting}: in no file, but younger than the grace time")
+    if report.snapshot:
+        out(f"snapshot of the catalog: {report.snapshot}")

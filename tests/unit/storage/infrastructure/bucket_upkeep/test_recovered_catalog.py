@@ -1,0 +1,128 @@
+"""A catalog that is made of objects is the one that was lost, whatever was killed in between."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+
+import pytest
+from attrs import evolve
+
+from marketpipe.shared_kernel.domain.errors import StorageError
+from marketpipe.shared_kernel.domain.object_catalog import AppendedLines, CatalogChange, PlacedFile
+from marketpipe.storage.infrastructure.bucket_upkeep.catalog_snapshots import written_snapshot
+from marketpipe.storage.infrastructure.bucket_upkeep.recovered_catalog import RecoveredCatalog
+from marketpipe.storage.infrastructure.objects.packs import NewPackedFile, new_pack
+from tests.support.in_memory_file_catalog import InMemoryFileCatalog
+from tests.support.in_memory_object_store import InMemoryObjectStore
+
+DAY, FORMER, LINES = "data/symbol=A/day.parquet", "revisions/symbol=A/1.parquet", "revisions/symbol=A/known.csv"
+
+
+class Bucket:
+    """A bucket whose writers put an object, and may be killed before they change the catalog."""
+
+    def __init__(self) -> None:
+        self.store, self.catalog, self._moments = InMemoryObjectStore(), InMemoryFileCatalog(), count(1)
+
+    def write(self, *contents: bytes, change: CatalogChange | None = None, killed: bool = False, **more: object) -> str:
+        moment, change = next(self._moments), change or CatalogChange()
+        kept = [self._found(path).at(name) for path, name in change.second_names.items()]
+        files = [NewPackedFile(DAY, content, moment) for content in contents]
+        pack = new_pack(files, change, moment, kept=kept, **more)  # type: ignore[arg-type]
+        key = pack.key(f"{moment:04d}")
+        self.store.put_new(key, pack.content)
+        if not killed:
+            self.catalog.change(pack.index.change_of(key))
+        return key
+
+    def correct(self, content: bytes, *, killed: bool = False) -> str:
+        lines = AppendedLines(LINES, b"A " + content + b"\n", b"head\n", 5)
+        return self.write(content, change=CatalogChange(second_names={DAY: FORMER}, appended=[lines]), killed=killed)
+
+    def snapshot(self, *covered: str) -> None:
+        self.store.put_new("catalog/1", written_snapshot(self.catalog, covered))
+
+    def recovered(self) -> dict[str, PlacedFile]:
+        found, catalog = RecoveredCatalog(self.store), InMemoryFileCatalog()
+        found.read(lambda workers, _: ThreadPoolExecutor(workers))
+        found.write(catalog)
+        return {file.path: file for file in catalog.below("")}
+
+    def known(self) -> dict[str, PlacedFile]:
+        return {file.path: file for file in self.catalog.below("")}
+
+    def _found(self, path: str) -> PlacedFile:
+        file = self.catalog.find(path)
+        assert file is not None
+        return file
+
+
+@pytest.fixture
+def bucket() -> Bucket:
+    return Bucket()
+
+
+def test_files_second_names_lines_and_removals_come_again(bucket: Bucket) -> None:
+    bucket.write(b"one")
+    bucket.correct(b"two")
+    bucket.write(change=CatalogChange(removed=[FORMER]))
+    bucket.correct(b"three")
+
+    assert bucket.recovered() == bucket.known()
+    assert bucket.known()[LINES].content == b"head\nA two\nA three\n"
+
+
+@pytest.mark.parametrize("covers", [False, True])
+def test_a_snapshot_and_the_packs_since_make_the_same(bucket: Bucket, covers: bool) -> None:
+    """Those that are not covered are applied again, although the snapshot has them."""
+    first, second = bucket.write(b"one"), bucket.correct(b"two")
+    bucket.snapshot(*([first, second] if covers else []))
+    bucket.correct(b"three")
+
+    assert bucket.recovered() == bucket.known()
+
+
+def test_what_a_snapshot_covers_may_be_gone(bucket: Bucket) -> None:
+    first, removal = bucket.write(b"one"), bucket.write(change=CatalogChange(removed=[DAY]))
+    bucket.snapshot(first, removal)
+    bucket.store.delete([removal])
+
+    assert bucket.recovered() == {}
+
+
+def test_a_killed_write_is_adopted_if_nothing_is_newer(bucket: Bucket) -> None:
+    first = bucket.write(b"one")
+    orphan = bucket.correct(b"two", killed=True)
+
+    found = bucket.recovered()
+
+    assert found[DAY].object == orphan
+    assert evolve(found[FORMER], path=DAY) == bucket.known()[DAY]
+    assert found[FORMER].object == first
+
+
+def test_the_former_version_is_never_that_of_a_killed_write(bucket: Bucket) -> None:
+    bucket.write(b"one")
+    bucket.correct(b"lost", killed=True)
+    bucket.correct(b"two")
+
+    found = bucket.recovered()
+
+    assert {found[path] for path in (DAY, FORMER)} == {bucket.known()[path] for path in (DAY, FORMER)}
+
+
+def test_a_part_of_a_group_that_was_never_whole_is_left_out(bucket: Bucket) -> None:
+    bucket.write(b"one")
+    part = bucket.write(b"two", killed=True, is_part=True)
+    assert bucket.recovered() == bucket.known()
+
+    bucket.write(killed=True, parts=[part])
+    assert bucket.recovered()[DAY].object == part
+
+
+def test_a_snapshot_that_is_damaged_is_named(bucket: Bucket) -> None:
+    bucket.store.put_new("catalog/1", b"nothing")
+
+    with pytest.raises(StorageError, match="the snapshot catalog/1 cannot be read"):
+        bucket.recovered()
