@@ -1,11 +1,11 @@
 """Compare what batches run on, and kill workers and the scheduler of a Dask cluster.
 
-    python benchmarks/engines.py [--runs 5] [--symbols 16] [--sessions 128] [--kills 20] [--folder DIR]
+    python benchmarks/engines.py [PART…] [--runs 5] [--symbols 16] [--sessions 128] [--kills 20] [--folder DIR]
 
-1. dask against processes: two workers, a provider without latency; the speed without the start of the processes.
-2. dask with 1, 2 and 4 workers, a provider of 400 ms and pages of 2,000 bars, so that the processors have time.
-3. a worker of two is killed --kills times: everything is stored, and at most one batch is asked again for each.
-4. the scheduler is killed: how long it takes until the run is interrupted, and what the next run asks for again.
+processors: dask against processes, two workers, a provider without latency; without the start of the processes.
+latency: dask with 1, 2 and 4 workers, a provider of 400 ms and pages of 2,000 bars, so that the processors have time.
+workers: one of two is killed --kills times: everything is stored, and at most one batch is asked again for each.
+scheduler: it is killed; how long it takes until the run is interrupted, and what the next run asks for again.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ KEYS = {"ALPACA_KEY": "key", "ALPACA_SECRET": "secret"}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", default=[], metavar="PART", help="of the four above; all if none is named")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--symbols", type=int, default=16)
     parser.add_argument("--sessions", type=int, default=128)
@@ -54,10 +55,8 @@ def main() -> None:
     options = parse_options(parser)
     os.environ.update(KEYS)
     with TemporaryDirectory(dir=options.folder) as root:
-        compare_with_processes(Path(root), options)
-        scale_with_workers(Path(root), options)
-        kill_workers(Path(root), options)
-        kill_the_scheduler(Path(root), options)
+        for name in options.parts or PARTS:
+            PARTS[name](Path(root), options)
 
 
 def compare_with_processes(root: Path, options: argparse.Namespace) -> None:
@@ -74,13 +73,13 @@ def compare_with_processes(root: Path, options: argparse.Namespace) -> None:
 
 
 def scale_with_workers(root: Path, options: argparse.Namespace) -> None:
-    """Each worker has two batches of some 25 pages to fetch."""
+    """Each worker has four batches of some 25 pages to fetch."""
     last = last_date(options.sessions)
     rates = dict[int, list[float]]({1: [], 2: [], 4: []})
     with PageServer(str(FIRST), last, BARS_A_DAY, latency_ms=LATENCY_MS, page_limit=PAGE) as server:
         for _ in range(options.runs):
             for workers, some in rates.items():
-                symbols = numbered_symbols(2 * workers + 1)
+                symbols = numbered_symbols(4 * workers + 1)
                 some.append(rate_once_started(config(root, server.url, symbols, last, workers=workers)))
                 print(f"  {workers} workers {some[-1]:>10,.0f} bars/s", flush=True)
     for workers in (2, 4):
@@ -97,7 +96,6 @@ def kill_workers(root: Path, options: argparse.Namespace) -> None:
             PageServer(str(FIRST), last, FEW_BARS_A_DAY, latency_ms=100, page_limit=SMALL_PAGE)
         )
         cluster = stack.enter_context(Cluster(2))
-        client = stack.enter_context(Client(cluster.address, set_as_default=False))
         settings = config(root, server.url, symbols, last, workers=len(symbols), scheduler=cluster.address)
         with opened(settings) as pipeline:
             pipeline.subscribe(AttemptLost, lost.append)
@@ -108,10 +106,7 @@ def kill_workers(root: Path, options: argparse.Namespace) -> None:
                 while len(killed) < options.kills and not over.is_set():
                     for _ in range(2):
                         ended.acquire(timeout=120)
-                    pids = sorted(client.run(os.getpid).values())
-                    with suppress(ProcessLookupError):
-                        os.kill(pids[len(killed) % len(pids)], signal.SIGKILL)
-                        killed.append(pids[len(killed) % len(pids)])
+                    killed.append(cluster.kill_worker(len(killed)))
 
             killer = threading.Thread(target=kill)
             killer.start()
@@ -125,6 +120,7 @@ def kill_workers(root: Path, options: argparse.Namespace) -> None:
 
 
 def kill_the_scheduler(root: Path, options: argparse.Namespace) -> None:
+    """Two batches are in flight then, each of seven pages."""
     last, symbols = last_date(options.sessions), numbered_symbols(12)
     with (
         PageServer(str(FIRST), last, BARS_A_DAY, latency_ms=LATENCY_MS, page_limit=PAGE) as server,
@@ -145,11 +141,8 @@ def kill_the_scheduler(root: Path, options: argparse.Namespace) -> None:
             except EngineFailedError as error:
                 print(f"{time.monotonic() - died[0]:.1f} s until the run was interrupted (at most 35): {error}")
         with opened(evolve(settings, executor="threads", scheduler=None)) as pipeline:
-            planned = pipeline.plan()
-            before = server.counts()["requests"]
             report = pipeline.ingest()
-            asked = server.counts()["requests"] - before
-    print(f"the next run: {report.state}, {planned.planned} symbol-days, {asked:.0f} requests")
+    print(f"the next run: {report.state}, {report.already_settled} symbol-days were stored, {report.planned} requested")
 
 
 def rate_once_started(settings: PipelineConfig) -> float:
@@ -171,6 +164,14 @@ def opened(settings: PipelineConfig) -> Pipeline:
     return Pipeline(settings, credentials=Credentials(*KEYS.values()), registry=CollectorRegistry())
 
 
+PARTS = {
+    "processors": compare_with_processes,
+    "latency": scale_with_workers,
+    "workers": kill_workers,
+    "scheduler": kill_the_scheduler,
+}
+
+
 class Cluster:
     """A context manager: a scheduler and workers in processes of their own, each worker with one thread."""
 
@@ -181,7 +182,8 @@ class Cluster:
         self._folder = TemporaryDirectory()
         file = Path(self._folder.name) / "scheduler.json"
         self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file))
-        self._start("worker", "--scheduler-file", str(file), "--nthreads", "1", "--nworkers", str(self._workers))
+        for _ in range(self._workers):
+            self._start("worker", "--scheduler-file", str(file), "--nthreads", "1")
         with Client(scheduler_file=str(file), set_as_default=False, timeout=120) as client:
             client.wait_for_workers(self._workers, timeout=120)
             self.address = str(client.scheduler.address)
@@ -196,6 +198,17 @@ class Cluster:
 
     def kill_scheduler(self) -> None:
         os.killpg(self._processes[0].pid, signal.SIGKILL)
+
+    def kill_worker(self, number: int) -> int:
+        """Kill the one or the other, as soon as it is there; its nanny starts another."""
+        nanny = str(self._processes[1 + number % self._workers].pid)
+        while True:
+            listed = subprocess.run(["ps", "-ww", "-o", "pid=,args=", "--ppid", nanny], capture_output=True, text=True)
+            if found := [int(line.split()[0]) for line in listed.stdout.splitlines() if "spawn_main" in line]:
+                with suppress(ProcessLookupError):
+                    os.kill(found[0], signal.SIGKILL)
+                    return found[0]
+            time.sleep(0.05)
 
     def _start(self, kind: str, *words: str) -> None:
         command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", "--no-dashboard", *words]

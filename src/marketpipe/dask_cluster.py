@@ -7,6 +7,7 @@ from asyncio import CancelledError as TaskCancelledError
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Executor, Future
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from distributed import Client, KilledWorker, LocalCluster
 from distributed.client import ClosedClientError
 from distributed.comm import CommClosedError
 from distributed.security import Security
+from distributed.utils import silence_logging_cmgr
 
 from marketpipe.config import SCHEDULER_VARIABLE, PipelineConfig, is_loopback
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, MarketPipeError
@@ -145,7 +147,13 @@ def _connected_to(address: str) -> DaskCluster:
             "docs/how-to/dask.md"
         ) from error
     client._timeout = SECONDS_TO_RECONNECT
-    return DaskCluster(client, client.get_executor(pure=False), False, (client.close,))
+    return DaskCluster(client, client.get_executor(pure=False), False, (partial(_close_quietly, client),))
+
+
+def _close_quietly(client: Any) -> None:
+    """Close it without the traceback that Dask logs if its scheduler is gone: the error that is raised tells that."""
+    with silence_logging_cmgr(logging.CRITICAL):
+        client.close()
 
 
 def _started(workers: int) -> DaskCluster:

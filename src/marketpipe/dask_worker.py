@@ -137,6 +137,7 @@ class RingPlugin(WorkerPlugin):  # type: ignore[misc]
 
     def _ring(self, worker: Any) -> Ring:
         _check_process(worker, self.version)
+        _without_profiler(worker)
         self.places.check()
         if self.is_local and threading.current_thread() is threading.main_thread():
             for name in LOCAL_STOP_SIGNALS:
@@ -152,6 +153,18 @@ class RingPlugin(WorkerPlugin):  # type: ignore[misc]
 def topic_of(run: str) -> str:
     """Return the topic of Dask under which workers tell the run at once what they do."""
     return f"marketpipe-{run}"
+
+
+def _without_profiler(worker: Any) -> None:
+    """Stop Dask's profiler, which looks at all threads a hundred times a second.
+
+    Python 3.11 may hang for ever if another thread begins meanwhile (github.com/python/cpython/issues/106883), and each
+    batch begins some. Dask itself does not profile its event loops there for that reason.
+    """
+    if sys.version_info[:2] == (3, 11):
+        for name in ("profile", "profile-cycle"):
+            if (callback := worker.periodic_callbacks.pop(name, None)) is not None:
+                callback.stop()
 
 
 def _check_process(worker: Any, wanted: str) -> None:

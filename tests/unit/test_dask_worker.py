@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,7 +37,12 @@ def a_worker(threads: int = 1, address: str = "tls://127.0.0.1:4711") -> Any:
     told = list[dict[str, Any]]()
     state = SimpleNamespace(nthreads=threads)
     return SimpleNamespace(
-        name="two", address=address, state=state, told=told, log_event=lambda _, said: told.append(said)
+        name="two",
+        address=address,
+        state=state,
+        told=told,
+        log_event=lambda _, said: told.append(said),
+        periodic_callbacks={},
     )
 
 
@@ -138,3 +145,14 @@ def test_places_on_servers_are_not_looked_for_on_the_disk(tmp_path: Path) -> Non
 
 def evolved(root: Path) -> Any:
     return SimpleNamespace(state_path=Path("/postgresql:/me@host/db"), output_path=Path("/s3:/bucket/bars"))
+
+
+def test_the_profiler_with_which_python_3_11_may_hang_is_stopped(tmp_path: Path) -> None:
+    stopped, worker, ready = list[str](), a_worker(), plugin(config(tmp_path))
+    for name in ("profile", "profile-cycle", "heartbeat"):
+        worker.periodic_callbacks[name] = SimpleNamespace(stop=partial(stopped.append, name))
+    ready.setup(worker)
+    ready.teardown(worker)
+
+    assert stopped == (["profile", "profile-cycle"] if sys.version_info[:2] == (3, 11) else [])
+    assert "heartbeat" in worker.periodic_callbacks
