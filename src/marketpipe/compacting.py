@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from attrs import evolve
@@ -14,12 +15,13 @@ from marketpipe.runs import Runs
 from marketpipe.scoping import Symbols, refuse_unknown
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
-from marketpipe.shared_kernel.domain.symbol import Symbol
+from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import AnyDate, TradingDate
 
 from . import composition, place_parts
 
 if TYPE_CHECKING:
+    from marketpipe.storage.application.ports import MonthsTogether
     from marketpipe.storage.domain.compaction import CompactedMonth, CompactionReport
     from marketpipe.storage.domain.data_partition import MonthPartition
 
@@ -76,11 +78,12 @@ def compact(
     if not chosen or (identity := composition.known_identity(parts)) is None:
         raise ConfigurationError(f"nothing was compacted: {self.config.output_path.absolute()} has no minute bars")
     work = _Work(parts, identity, first, last, dry_run, on_month)
+    together = None if undo else composition.months_together(parts)
     if dry_run:
-        return work.report(chosen, work.expanded if undo else work.compactable)
+        return work.report(chosen, work.expanded if undo else work.compactable, together)
     with self._runs.run(), place_parts.update_lock(parts).acquired():
         composition.month_folders(parts).sweep()
-        return work.report(chosen, work.expanded if undo else work.compacted)
+        return work.report(chosen, work.expanded if undo else work.compacted, together)
 
 
 class _Work:
@@ -104,14 +107,41 @@ class _Work:
         self._on_month, self._today = on_month, TradingDate.of(parts.clock.now())
         self._done, self._of = 0, 0
 
-    def report(self, symbols: Sequence[Symbol], what: Callable[[Months], Iterator[CompactedMonth]]) -> CompactionReport:
+    def report(
+        self,
+        symbols: Sequence[Symbol],
+        what: Callable[[Months], Iterator[CompactedMonth]],
+        together: MonthsTogether | None,
+    ) -> CompactionReport:
         from marketpipe.storage.domain.compaction import CompactionReport
 
         found = [self._compactor.overlapping(symbol, self._first, self._last) for symbol in symbols]
         self._of = sum(map(len, found))
         self._on_month(0, self._of)
+        if together is not None:
+            every = [month for months in found for month in months]
+            by_month = sorted(self._together(every, together), key=lambda done: done.month)
+            return CompactionReport(tuple(by_month), self._dry_run, self._compactor.is_cut_short)
         done = tuple(month for months in found if months and not self._compactor.stops() for month in what(months))
         return CompactionReport(done, self._dry_run, self._compactor.is_cut_short)
+
+    def _together(self, months: Months, together: MonthsTogether) -> Iterator[CompactedMonth]:
+        """Compact the months of all symbols together, one month of the calendar after the other."""
+        leases, left = place_parts.known_state(self._parts).leases, self._left(months)
+
+        def lease(
+            days: Collection[SymbolDay],
+        ) -> AbstractContextManager[tuple[Collection[SymbolDay], Callable[[], None]]]:
+            return leased_if_free(leases, days, self._parts.clock)
+
+        for batch in together.batches(months):
+            if self._compactor.stops():
+                return
+            yield from self._compactor.compact_together(
+                batch, together, self._identity, lease, left, dry_run=self._dry_run
+            )
+            for _ in self._counted(batch):
+                """Count it as done."""
 
     def compactable(self, months: Months) -> Iterator[CompactedMonth]:
         counted, left = self._counted(months), self._left(months)
@@ -123,7 +153,7 @@ class _Work:
 
         leases, left = place_parts.state(self._parts).leases, self._left(months)
         wanted = [month for month in months if month not in left]
-        with leased_if_free(leases, days_of(wanted), self._parts.clock) as busy:
+        with leased_if_free(leases, days_of(wanted), self._parts.clock) as (busy, _):
             yield from self._compactor.compact(self._counted(months), self._identity, busy, left, dry_run=False)
 
     def expanded(self, months: Months) -> Iterator[CompactedMonth]:

@@ -7,6 +7,7 @@ at every call. Each imports the adapter that it makes, so that a command loads o
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,11 +20,15 @@ from marketpipe.integration.domain.table_import import is_imported
 from marketpipe.parts import Parts, WorkerProcesses, once
 from marketpipe.place_parts import (
     calendar_cache,
+    file_catalog,
     files,
     has_opened_state,
     known_state,
     layout,
     new_stored_state,
+    now_ns,
+    object_disk,
+    object_store,
     probe_bucket,
     state,
     store_lock,
@@ -63,6 +68,7 @@ if TYPE_CHECKING:
     from marketpipe.storage.infrastructure.inventory.rotted_files import Registers
     from marketpipe.storage.infrastructure.inventory.stored_files import ParquetStoredFiles
     from marketpipe.storage.infrastructure.inventory.stored_identity import StoredIdentity
+    from marketpipe.storage.infrastructure.objects.month_objects import MonthObjects
     from marketpipe.storage.infrastructure.publishing.month_folders import MonthFolders
     from marketpipe.storage.infrastructure.reading.bar_loader import ParquetStoredBars
     from marketpipe.validation.application.bar_validator import BarValidator
@@ -307,6 +313,17 @@ def month_folders(parts: Parts) -> MonthFolders:
     at = layout(parts)
     exchange = FolderExchange(files(parts), at.data, at.revisions, parts.syncing, machine=at.machine)
     return MonthFolders(at, files(parts), exchange, store_lock(parts, "months", waits=True).acquired)
+
+
+@once
+def months_together(parts: Parts) -> MonthObjects | None:
+    """Make what compacts the months of many symbols together; None for a store on a disk, where each is one file."""
+    if is_on_disk(parts.config.output_path):
+        return None
+    from marketpipe.storage.infrastructure.objects.month_objects import MonthObjects
+
+    at = file_catalog(parts), object_store(parts), object_disk(parts), month_folders(parts)
+    return MonthObjects(*at, parts.machine.new_name, partial(now_ns, parts), together(parts) or nullcontext)
 
 
 @once

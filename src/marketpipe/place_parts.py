@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from marketpipe.storage.infrastructure.bucket_upkeep.recovered_catalog import RecoveredCatalog
     from marketpipe.storage.infrastructure.objects.guarded_objects import ProbedObjects
     from marketpipe.storage.infrastructure.objects.laid_out_files import LaidOutFiles
+    from marketpipe.storage.infrastructure.objects.object_disk import ObjectDisk
     from marketpipe.storage.infrastructure.publishing.published_files import PublishedFiles
     from marketpipe.storage.infrastructure.store_layout import StoreLayout
 
@@ -58,11 +59,14 @@ def store_machine(parts: Parts) -> Machine:
     """Return the machine that the files of the store are on: for a store in a bucket, one whose disk reads that too."""
     if is_on_disk(parts.config.output_path):
         return parts.machine
+    return evolve(parts.machine, disk=object_disk(parts))
+
+
+@once
+def object_disk(parts: Parts) -> ObjectDisk:
     from marketpipe.storage.infrastructure.objects.object_disk import ObjectDisk
 
-    at = areas(parts)
-    disk = ObjectDisk(file_catalog(parts), object_store(parts), at, parts.machine, partial(_now_ns, parts))
-    return evolve(parts.machine, disk=disk)
+    return ObjectDisk(file_catalog(parts), object_store(parts), areas(parts), parts.machine, partial(now_ns, parts))
 
 
 @once
@@ -83,7 +87,7 @@ def files(parts: Parts) -> PublishedFiles:
         return parts.closing(DurableFiles(parts.syncing, roots, recorder, on_synced, parts.machine))
     from marketpipe.storage.infrastructure.objects.object_files import ObjectFiles
 
-    catalog, objects, now = file_catalog(parts), object_store(parts), partial(_now_ns, parts)
+    catalog, objects, now = file_catalog(parts), object_store(parts), partial(now_ns, parts)
     return ObjectFiles(catalog, objects, areas(parts), store_machine(parts), now, recorder, on_synced)
 
 
@@ -161,7 +165,7 @@ def recovered_catalog(parts: Parts) -> RecoveredCatalog:
     return found
 
 
-def _now_ns(parts: Parts) -> int:
+def now_ns(parts: Parts) -> int:
     return parts.clock.now().epoch_micros * 1000
 
 

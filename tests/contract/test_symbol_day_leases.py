@@ -290,7 +290,7 @@ def test_what_others_have_not_leased_is_leased_for_as_long_as_the_work_takes(sha
     clock = FakeClock(str(NOW))
     take(sharing.other, TUESDAY)
 
-    with leased_if_free(sharing.one, [MONDAY, TUESDAY, WEDNESDAY], clock) as busy:
+    with leased_if_free(sharing.one, [MONDAY, TUESDAY, WEDNESDAY], clock) as (busy, _):
         assert busy == {TUESDAY}
         clock.advance(3600)
         later = sharing.other.take({MONDAY: EXTENDED}, None, clock.now(), clock.now().plus(timedelta(minutes=10)))

@@ -76,13 +76,22 @@ def leased_for_removal(leases: SymbolDayLeases, days: Collection[SymbolDay], clo
 @contextmanager
 def leased_if_free(
     leases: SymbolDayLeases, days: Collection[SymbolDay], clock: Clock
-) -> Iterator[frozenset[SymbolDay]]:
-    """Lease those of the days that no other process has leased, however long the work takes; yield the others."""
+) -> Iterator[tuple[frozenset[SymbolDay], Callable[[], None]]]:
+    """Lease those of the days that no other process has leased, however long the work takes.
+
+    Yield the others, and what raises ``StoreBusyError`` if the lease is lost all the same: as a part of the transaction
+    that the work ends with, it lets a late one change nothing.
+    """
     now = clock.now()
     taken = leases.take(dict.fromkeys(days, SessionHours.EXTENDED), None, now, now.plus(LEASE))
+
+    def confirm() -> None:
+        if not leases.pin(taken.lease, clock.now().plus(LEASE)):
+            raise StoreBusyError("the lease ran out, and another process took the symbol-days over; try again")
+
     try:
         leases.pin(taken.lease, now.plus(LEASE))
-        yield taken.busy
+        yield taken.busy, confirm
     finally:
         leases.release(taken.lease)
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import takewhile
 
-from marketpipe.shared_kernel.domain.errors import StorageError
-from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, VersionRegister
+from marketpipe.shared_kernel.domain.errors import StorageError, StoreBusyError
+from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, RecordedVersion, VersionRegister
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
-from marketpipe.storage.application.ports import MonthForms
+from marketpipe.storage.application.ports import MonthForms, MonthsTogether
 from marketpipe.storage.domain.compaction import CompactedMonth
 from marketpipe.storage.domain.data_partition import MonthPartition
+
+Lease = Callable[[Collection[SymbolDay]], AbstractContextManager[tuple[Collection[SymbolDay], Callable[[], None]]]]
+"""Leases days; yields those that another process has leased, and what raises ``StoreBusyError`` if it was lost."""
 
 
 class MonthCompactor:
@@ -55,7 +59,7 @@ class MonthCompactor:
                 yield from [CompactedMonth.skipped(month, reason)] if self._forms.has_several_files(month) else ()
                 continue
             if day := being_written.get(month):
-                yield CompactedMonth.skipped(month, f"another process works on {day}; try again when it has ended")
+                yield _busy(month, day)
                 continue
             recorded = self._register.versions(month.symbol, month.first, month.last)
             try:
@@ -64,6 +68,49 @@ class MonthCompactor:
                 done = CompactedMonth.failed(month, error)
             if done is not None:
                 yield done
+
+    def compact_together(
+        self,
+        months: Sequence[MonthPartition],
+        together: MonthsTogether,
+        identity: DatasetIdentity,
+        lease: Lease,
+        left: Mapping[MonthPartition, str],
+        *,
+        dry_run: bool,
+    ) -> Iterator[CompactedMonth]:
+        """Yield what became of each month of a batch, which is leased for as long as it takes; see ``compact``."""
+        several = [month for month in months if self._forms.has_several_files(month)]
+        yield from (CompactedMonth.skipped(month, left[month]) for month in several if month in left)
+        single = set(months) - set(several) - left.keys()
+        wanted = [month for month in several if month not in left]
+        if wanted and not dry_run:
+            with lease(days_of(wanted)) as (busy, confirm):
+                being_written = {MonthPartition.of(day): day for day in busy}
+                yield from (_busy(month, day) for month, day in sorted(being_written.items()))
+                free = [month for month in wanted if month not in being_written]
+                yield from self._together(free, together, identity, confirm, dry_run=False)
+            wanted = []
+        yield from self._together([*wanted, *sorted(single)], together, identity, lambda: None, dry_run=True)
+
+    def _together(
+        self,
+        months: Sequence[MonthPartition],
+        together: MonthsTogether,
+        identity: DatasetIdentity,
+        confirm: Callable[[], None],
+        *,
+        dry_run: bool,
+    ) -> Sequence[CompactedMonth]:
+        def recorded(month: MonthPartition) -> Mapping[TradingDate, RecordedVersion]:
+            return self._register.versions(month.symbol, month.first, month.last)
+
+        try:
+            return [*together.compact(months, recorded, identity, confirm, dry_run=dry_run)]
+        except StoreBusyError as error:
+            return [CompactedMonth.skipped(month, str(error)) for month in months]
+        except StorageError as error:  # of one object: the others are put all the same
+            return [CompactedMonth.failed(month, error) for month in months]
 
     def expand(
         self, months: Iterable[MonthPartition], left: Mapping[MonthPartition, str], *, dry_run: bool
@@ -77,6 +124,10 @@ class MonthCompactor:
                 done = CompactedMonth.failed(month, error)
             if done is not None:
                 yield CompactedMonth.skipped(month, left[month]) if month in left else done
+
+
+def _busy(month: MonthPartition, day: SymbolDay) -> CompactedMonth:
+    return CompactedMonth.skipped(month, f"another process works on {day}; try again when it has ended")
 
 
 def days_of(months: Collection[MonthPartition]) -> list[SymbolDay]:

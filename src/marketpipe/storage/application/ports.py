@@ -16,7 +16,7 @@ from marketpipe.shared_kernel.events import (
     StoredOfficialYear,
     StoredSymbolDay,
 )
-from marketpipe.storage.domain.compaction import CompactedMonth
+from marketpipe.storage.domain.compaction import CompactedMonth, RecordedIn
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.integrity import CheckedFile, IntegrityProblem, StoreArea
 from marketpipe.storage.domain.storage_metadata import AggregationReport
@@ -110,6 +110,30 @@ class MonthForms(Protocol):
 
     def sweep(self) -> None:
         """Remove what a process that was killed has left."""
+
+
+class MonthsTogether(Protocol):
+    """The months of many symbols, where each file costs a request: they are compacted together, and become one object.
+
+    Raises ``StorageError``.
+    """
+
+    def batches(self, months: Iterable[MonthPartition]) -> Iterator[Sequence[MonthPartition]]:
+        """Yield the months in the order of the calendar, then by symbol, as many at a time as become one object."""
+
+    def compact(
+        self,
+        months: Sequence[MonthPartition],
+        recorded: RecordedIn,
+        identity: DatasetIdentity,
+        confirm: Callable[[], None],
+        *,
+        dry_run: bool,
+    ) -> Iterator[CompactedMonth]:
+        """Yield what became of each month of a batch, as ``MonthForms.compact`` returns it. All change at one moment.
+
+        ``confirm`` raises ``StoreBusyError`` if the days of the months are not leased any more.
+        """
 
 
 class StoredFiles(Protocol):

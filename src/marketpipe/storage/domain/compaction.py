@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Final
 
 from attrs import field, frozen
 
+from marketpipe.shared_kernel.domain.store_inventory import RecordedVersion
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.storage.domain.data_partition import MonthPartition
 
+RecordedIn = Callable[[MonthPartition], Mapping[TradingDate, RecordedVersion]]
+"""Returns what was recorded of the days of a month."""
 SETTLED_DAYS: Final = 7
 """A month is settled when so many days have passed since its last: providers correct and complete the newest days."""
 

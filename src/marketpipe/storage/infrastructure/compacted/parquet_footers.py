@@ -52,19 +52,19 @@ def joined_footer(files: Sequence[bytes], key_values: Mapping[str, str]) -> byte
     """
     footers, offset = list[Struct](), 0
     for content in files:
-        footer = _parsed(footer_of(content))
-        for group in _items(footer, ROW_GROUPS):
-            _move(group, offset)
+        footer = parsed(footer_of(content))
+        for group in items(footer, ROW_GROUPS):
+            move(group, offset)
         footers.append(footer)
         offset += len(content)
     first = footers[0]
     if any(footer.get(SCHEMA) != first.get(SCHEMA) for footer in footers):
         raise NotAFooter("their columns differ")
-    if any(len(_items(footer, ROW_GROUPS)) != 1 for footer in footers):
+    if any(len(items(footer, ROW_GROUPS)) != 1 for footer in footers):
         raise NotAFooter("one of them has not just one row group")
     if any(ENCRYPTION & footer.keys() for footer in footers):
         raise NotAFooter("one of them is encrypted")
-    groups = [group for footer in footers for group in _items(footer, ROW_GROUPS)]
+    groups = [group for footer in footers for group in items(footer, ROW_GROUPS)]
     for number, group in enumerate(groups):
         group[ORDINAL] = (INT_16, number)
     pairs = [{1: (BINARY, key.encode()), 2: (BINARY, value.encode())} for key, value in key_values.items()]
@@ -74,15 +74,21 @@ def joined_footer(files: Sequence[bytes], key_values: Mapping[str, str]) -> byte
         ROW_GROUPS: (LIST, (STRUCT, groups)),
         KEY_VALUES: (LIST, (STRUCT, pairs)),
     }
-    written = bytearray()
-    _write_struct(written, joined)
-    return bytes(written) + len(written).to_bytes(4, "little") + MAGIC
+    end = written(joined)
+    return end + len(end).to_bytes(4, "little") + MAGIC
 
 
-def _move(group: Struct, offset: int) -> None:
+def written(struct: Struct) -> bytes:
+    """Return a struct as Thrift's compact protocol has it."""
+    out = bytearray()
+    _write_struct(out, struct)
+    return bytes(out)
+
+
+def move(group: Struct, offset: int) -> None:
     """Add to the offsets of a row group. None is 0, where the file begins, unless there is nothing to point to."""
     _add(group, (GROUP_OFFSET,), offset)
-    for chunk in _items(group, COLUMNS):
+    for chunk in items(group, COLUMNS):
         _add(chunk, CHUNK_OFFSETS, offset)
         kind, meta = chunk.get(CHUNK_META, (STRUCT, Struct()))
         if kind != STRUCT:
@@ -99,7 +105,8 @@ def _add(struct: Struct, fields: Sequence[int], offset: int) -> None:
             struct[field] = kind, value + offset
 
 
-def _items(struct: Struct, field: int) -> list[Struct]:
+def items(struct: Struct, field: int) -> list[Struct]:
+    """Return the structs of a list. Raises ``NotAFooter`` if the field is none."""
     kind, value = struct.get(field, (LIST, (STRUCT, [])))
     if kind != LIST or (value[1] and value[0] != STRUCT):
         raise NotAFooter(OTHER_STRUCTURE)
@@ -107,7 +114,8 @@ def _items(struct: Struct, field: int) -> list[Struct]:
     return found
 
 
-def _parsed(footer: bytes) -> Struct:
+def parsed(footer: bytes) -> Struct:
+    """Return the struct that a footer is. Raises ``NotAFooter``."""
     try:
         found, end = _struct(footer, 0, 1)
     except IndexError:

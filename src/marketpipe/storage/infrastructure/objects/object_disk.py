@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -62,6 +62,10 @@ class ObjectDisk:
         self._tree = FileTree(catalog, store, machine.new_name, now_ns, machine.threads, machine.monotonic)
         self._reader = ObjectReader(store, catalog.below, machine.threads)
         self._opened, self._next, self._lock = dict[int, Opened](), FIRST_DESCRIPTOR, machine.threads.lock()
+
+    def bring(self, files: Iterable[PlacedFile]) -> None:
+        """Read files that are going to be read, in few requests; see ``ObjectReader.bring``."""
+        self._reader.bring(files)
 
     # Descriptors
 

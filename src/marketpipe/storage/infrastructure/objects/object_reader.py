@@ -13,6 +13,7 @@ from typing import Final
 from marketpipe.shared_kernel.domain.errors import ObjectLostError
 from marketpipe.shared_kernel.domain.object_catalog import PlacedFile
 from marketpipe.shared_kernel.infrastructure.machine.threads import REAL_THREADS, Threads
+from marketpipe.storage.infrastructure.objects.object_ranges import ObjectRange, ranges_of
 from marketpipe.storage.infrastructure.objects.object_store import ObjectStore
 
 KEPT_BYTES: Final = 64 << 20
@@ -23,6 +24,7 @@ GAP_BYTES: Final = 64 << 10
 FOLDERS_KEPT: Final = 4096
 """Folders of which it is known that a file was read: the next one there brings others."""
 LOCKS: Final = 16
+BRINGING_THREADS: Final = 8
 
 Place = tuple[str, int, int]
 """The object, the offset and the size of a file."""
@@ -43,6 +45,7 @@ class ObjectReader:
         self._store, self._below, self._ahead = store, below, ahead_bytes
         self._kept, self._size, self._most = OrderedDict[Place, bytes](), 0, kept_bytes
         self._folders = OrderedDict[str, None]()
+        self._threads = threads
         self._guard, self._locks = threads.lock(), [threads.lock() for _ in range(LOCKS)]
 
     def read(self, file: PlacedFile) -> bytes:
@@ -62,6 +65,21 @@ class ObjectReader:
     def has(self, file: PlacedFile) -> bool:
         """Return whether the content of a file is known without a request."""
         return file.content is not None or self._is_kept(_place_of(file))
+
+    def bring(self, files: Iterable[PlacedFile]) -> None:
+        """Read files that are going to be read, in few requests. More than are kept are read for nothing."""
+        wanted = [file for file in files if file.size and not self.has(file)]
+        ranges = ranges_of(wanted)
+        if not ranges:
+            return
+        with self._threads.executor(min(BRINGING_THREADS, len(ranges)), "marketpipe-bring") as executor:
+            for contents in executor.map(self._contents, ranges):
+                for file, content in contents:
+                    if len(content) == file.size:
+                        self._keep(_place_of(file), content)
+
+    def _contents(self, each: ObjectRange) -> Sequence[tuple[PlacedFile, bytes]]:
+        return [*each.read(self._store)]
 
     def _fetched(self, file: PlacedFile) -> bytes:
         wanted = self._with_those_beside_it(file)

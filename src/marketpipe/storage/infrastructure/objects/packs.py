@@ -58,6 +58,10 @@ class NewPackedFile:
     modified_ns: int
 
 
+GAP: Final = ""
+"""The path of bytes between files that are of no file."""
+
+
 @frozen
 class PackedFile:
     """Where a file is in a pack, and the digest of its bytes."""
@@ -88,7 +92,11 @@ class PackIndex:
 
     def change_of(self, key: str) -> CatalogChange:
         """Return how the catalog changes by this pack, whose object has the key."""
-        placed = [PlacedFile(file.path, key, file.offset, file.size, file.modified_ns) for file in self.files]
+        placed = [
+            PlacedFile(file.path, key, file.offset, file.size, file.modified_ns)
+            for file in self.files
+            if file.path != GAP
+        ]
         inline = self.changes
         return CatalogChange(
             [*placed, *inline.placed], inline.removed, inline.second_names, inline.appended, inline.times
@@ -126,19 +134,27 @@ def new_pack(
         digest = sha256(file.content).hexdigest()
         packed.append(PackedFile(file.path, offset, len(file.content), file.modified_ns, digest))
         offset += len(file.content)
-    ends = [
-        PlacedFile.inline(f"{ENDS}{file.path}", file.content[-MONTH_END_BYTES:], file.modified_ns)
-        for file in files
-        if file.path.endswith(f"/{MONTH_FILE}")
-    ]
-    changes = evolve(changes, placed=[*changes.placed, *ends])
+    changes = evolve(changes, placed=[*changes.placed, *ends_of(files)])
     index = PackIndex(packed, changes, moment_ns, job, kept, parts, is_part)
-    written = zlib.compress(_written(index))
+    written = written_index(index)
     end = _parquet_end(contents, written)
     if end is not None:
         return Pack(b"".join([*contents, end]), index, PARQUET)
     written += len(written).to_bytes(4, "little") + CONTAINER_MAGIC
     return Pack(b"".join([*contents, written]), index, CONTAINER)
+
+
+def written_index(index: PackIndex) -> bytes:
+    return zlib.compress(_written(index))
+
+
+def ends_of(files: Sequence[NewPackedFile]) -> list[PlacedFile]:
+    """Return the ends of those that are month files, as the catalog has them."""
+    return [
+        PlacedFile.inline(f"{ENDS}{file.path}", file.content[-MONTH_END_BYTES:], file.modified_ns)
+        for file in files
+        if file.path.endswith(f"/{MONTH_FILE}")
+    ]
 
 
 def with_its_end(path: str) -> list[str]:
@@ -178,7 +194,8 @@ def files_of(content: bytes) -> Iterator[NewPackedFile]:
         found = content[file.offset : file.offset + file.size]
         if sha256(found).hexdigest() != file.sha256:
             raise PackDamaged(f"the bytes of {file.path} are not those that were put")
-        yield NewPackedFile(file.path, found, file.modified_ns)
+        if file.path != GAP:
+            yield NewPackedFile(file.path, found, file.modified_ns)
 
 
 def _parquet_end(contents: Sequence[bytes], written: bytes) -> bytes | None:

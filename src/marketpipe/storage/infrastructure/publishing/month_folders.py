@@ -64,6 +64,15 @@ class FolderEntry(NamedTuple):
     is_file: bool
 
 
+class NewMonthFile(NamedTuple):
+    """The file that a month becomes. ``before`` is what its folder has, ``contents`` that of a month file in it."""
+
+    done: CompactedMonth
+    file: StoredDayFile
+    before: Mapping[str, FolderEntry]
+    contents: MonthContents | None
+
+
 class MonthFolders:
     """Changes the folders of months between their two forms. Readers see either form, never both or none.
 
@@ -91,6 +100,21 @@ class MonthFolders:
         self, month: MonthPartition, recorded: Recorded, identity: DatasetIdentity, *, dry_run: bool
     ) -> CompactedMonth | None:
         """Make one file of the day files of a month; see ``MonthForms.compact``."""
+        new = self.new_file(month, recorded, identity)
+        if not isinstance(new, NewMonthFile):
+            return new
+        if dry_run:
+            return new.done
+        copies = self.set_aside(month, new)
+        if not self._replaced(self._layout.month(month), new.file, new.before):
+            return CompactedMonth.skipped(month, CHANGED_MEANWHILE)
+        warn_of_set_aside(copies)
+        return new.done
+
+    def new_file(
+        self, month: MonthPartition, recorded: Recorded, identity: DatasetIdentity
+    ) -> NewMonthFile | CompactedMonth | None:
+        """Return the file that a month becomes, or why it becomes none. Nothing is changed."""
         folder = self._layout.month(month)
         refuse_links(self._layout.data, month.folder, self._disk)
         with translating(folder):
@@ -112,14 +136,12 @@ class MonthFolders:
             return CompactedMonth.skipped(month, str(error))
         sizes = sum(entry.size for entry in before.values()), len(content)
         done = CompactedMonth(month, Condition.CHANGED, len(before), 1, *sizes)
-        if dry_run:
-            return done
-        copies = {} if contents is None else self._copied(month, contents)
         whole = StoredDayFile(MONTH_FILE, content, max(day.modified_ns for day in days))
-        if not self._replaced(folder, whole, before):
-            return CompactedMonth.skipped(month, CHANGED_MEANWHILE)
-        _warn_of_set_aside(copies)
-        return done
+        return NewMonthFile(done, whole, before, contents)
+
+    def set_aside(self, month: MonthPartition, new: NewMonthFile) -> dict[Path, Path]:
+        """Copy what gives way to a recorded version; return where the copy of each path is."""
+        return {} if new.contents is None else self._copied(month, new.contents)
 
     def _refuse_damaged(self, month: MonthPartition, identity: DatasetIdentity) -> None:
         """Raise ``MonthUnreadableError`` if the month has a month file, and it does not name its days."""
@@ -199,7 +221,7 @@ class MonthFolders:
                 self._give_rights(folder, contents.from_month)
                 self._files.remove(folder / MONTH_FILE)
             self._files.confirm([folder / MONTH_FILE])
-            _warn_of_set_aside(copies)
+            warn_of_set_aside(copies)
             if contents.is_damaged:
                 _warn(folder / MONTH_FILE, contents, copies.get(folder / MONTH_FILE))
 
@@ -269,7 +291,7 @@ def _lost(contents: MonthContents) -> str | None:
     return f"{count_of(len(contents.lost), 'day')} of its damaged file cannot be read" if contents.lost else None
 
 
-def _warn_of_set_aside(copies: Mapping[Path, Path]) -> None:
+def warn_of_set_aside(copies: Mapping[Path, Path]) -> None:
     """Name the day files that gave way to a recorded version. To be called when that has happened."""
     for path, copy in copies.items():
         if path.name != MONTH_FILE:
