@@ -108,6 +108,8 @@ def test_no_function_of_the_composition_makes_a_new_thing_by_accident() -> None:
         "has_records",
         "has_opened_state",
         "areas",
+        "forget_state",
+        "now_ns",
         "laid_out_files",
         "copy_state",
         "probe_bucket",

@@ -28,7 +28,7 @@ from tests.support.builders import columnar, day
 REQUEST = bars_request(["AAPL"], "2024-01-02", "2024-01-02")
 DAY = day("AAPL", "2024-01-02")
 BARS = columnar((DAY, [bar(f"2024-01-02T14:{minute}:00Z", 987.654321) for minute in range(10, 60)]))
-PAST_TENSE = ("ed", "Read", "Found", "Damaged")
+PAST_TENSE = ("ed", "Read", "Found", "Damaged", "Lost")
 
 
 def all_events() -> Iterator[type[Event]]:
@@ -44,6 +44,7 @@ def test_events_are_these() -> None:
     assert sorted(kind.__name__ for kind in EVENTS) == [
         "AggregatesPrepared",
         "AggregatesRefreshed",
+        "AttemptLost",
         "AuditFinished",
         "AuditStarted",
         "BarsCompared",
