@@ -223,10 +223,10 @@ def new_recoverer(parts: Parts) -> StateRecoverer:
     """Make what archives the state and builds a new one. Of a bucket no file is read."""
     if has_opened_state(parts):
         raise ConfigurationError("this pipeline has its state open already: recover with a new one")
-    return recoverer_knowing(parts) if is_on_disk(parts.config.output_path) else _recoverer(parts, finality(parts))
+    return new_recoverer_knowing(parts) if is_on_disk(parts.config.output_path) else _recoverer(parts, finality(parts))
 
 
-def recoverer_knowing(parts: Parts) -> StateRecoverer:
+def new_recoverer_knowing(parts: Parts) -> StateRecoverer:
     """Make it with what the stored files tell of their provider."""
     known = finality(parts)
     if known.closing_auction is None:  # asked of the provider's name: the state, which would know it, is lost

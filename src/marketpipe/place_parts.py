@@ -156,7 +156,7 @@ def new_orphan_collector(parts: Parts) -> OrphanCollector:
     return OrphanCollector(file_catalog(parts), object_store(parts), parts.machine.new_name, parts.clock.now())
 
 
-def recovered_catalog(parts: Parts) -> RecoveredCatalog:
+def new_recovered_catalog(parts: Parts) -> RecoveredCatalog:
     """Read from the objects of the bucket which files there are."""
     from marketpipe.storage.infrastructure.bucket_upkeep.recovered_catalog import RecoveredCatalog
 

@@ -40,7 +40,7 @@ def recover(self: RecoverableStore, *, force: bool = False) -> RecoveryReport:
     if not is_on_disk(parts.config.output_path):
         with self._runs.run(), place_parts.update_lock(parts).acquired():
             set_aside = _with_catalog(parts, recoverer, force=force)
-            return _recorded(parts, composition.recoverer_knowing(parts), set_aside)
+            return _recorded(parts, composition.new_recoverer_knowing(parts), set_aside)
     if not recoverer.has_state() and not composition.new_stored_files(parts).symbols():
         raise _nothing_stored(parts)
     composition.stored_identity(parts).refuse_nameless()
@@ -50,7 +50,7 @@ def recover(self: RecoverableStore, *, force: bool = False) -> RecoveryReport:
 
 def _with_catalog(parts: Parts, recoverer: StateRecoverer, *, force: bool) -> str | None:
     """Archive the state, and let the new one know which files there are; everything is read before."""
-    found = place_parts.recovered_catalog(parts)
+    found = place_parts.new_recovered_catalog(parts)
     if not recoverer.has_state() and not found.has_any(DATA):
         raise _nothing_stored(parts)
     set_aside = recoverer.archive_state(force)

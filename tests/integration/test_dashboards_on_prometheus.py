@@ -289,6 +289,7 @@ def _of_the_runs(seen: Observed) -> dict[str, list[Values]]:
         "Requests by outcome": [
             {"error": each_second(failed), "success": each_second(requests - failed)},
             {"": each_second(first.retries + second.retries)},
+            {"": 0.0},
         ],
         "Latency": [{"": between(0, 1)}] * 3,
         "Errors of alpaca": [{kind: rise(count) for kind, count in errors.items()}],
