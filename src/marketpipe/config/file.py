@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from marketpipe.config.classes import SECTIONS, PipelineConfig, StoreConfig, known_keys
+from marketpipe.config.classes import DASK, SECTIONS, PipelineConfig, StoreConfig, known_keys
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, did_you_mean
 
 LARGEST_FILE = 1_000_000
@@ -26,6 +26,7 @@ USUAL_FILE = "marketpipe.yaml"
 """The configuration that is taken from the folder of a store if none is named."""
 CONFIG_VARIABLE, ROOT_VARIABLE = "MARKETPIPE_CONFIG", "MARKETPIPE_ROOT"
 """What names the configuration and the folder of the store if a program does not."""
+KEYS_OF_DASK = frozenset({"scheduler", "insecure_scheduler"})
 _SECRET = re.compile(r"secret|password|token|(?:^|[_-])key(?:$|[_-])|key_id|api_?key", re.IGNORECASE)
 
 
@@ -92,7 +93,7 @@ def _origin(key: str, source: str, origins: Mapping[str, str]) -> str:
 
 
 def _merged(given: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> dict[str, Any]:
-    merged = dict(given)
+    merged = dict(with_executor_of(given, overrides))
     for key, value in overrides.items():
         section, _, name = key.rpartition(".")
         if section:
@@ -101,6 +102,13 @@ def _merged(given: Mapping[str, Any], overrides: Mapping[str, Any], source: str)
             merged[key] = value
     # A section without keys, such as a line "alpaca:" alone, is null in YAML and means its defaults.
     return {key: value for key, value in merged.items() if value is not None or key not in SECTIONS}
+
+
+def with_executor_of(given: Mapping[str, Any], overrides: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a file gives, without its keys of Dask if the overrides choose another executor."""
+    if overrides.get("executor") in (None, DASK):
+        return given
+    return {key: value for key, value in given.items() if key not in KEYS_OF_DASK}
 
 
 def _section(value: Any, place: str) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ from attrs import asdict, frozen
 from marketpipe.config.calendar import HaltConfig
 from marketpipe.config.classes import SECTIONS, PipelineConfig, StoreConfig, known_keys
 from marketpipe.config.credentials import PAIRS, half_pairs, place_of_credentials
-from marketpipe.config.file import read_yaml
+from marketpipe.config.file import read_yaml, with_executor_of
 from marketpipe.config.places import url_of
 from marketpipe.shared_kernel.domain.trading_date import CalendarException
 
@@ -46,7 +46,7 @@ def values_in_force(
     the section of a provider that was installed as a plugin. Raises ``ConfigurationError`` for a file that cannot be
     read.
     """
-    given = {} if file is None else read_yaml(file)
+    given = {} if file is None else with_executor_of(read_yaml(file), overrides)
     found = [ValueInForce(key, value, _origin(key, given, overrides)) for key, value in _values(config)]
     if isinstance(config, PipelineConfig):
         found += [ValueInForce(f"{config.provider}.{key}", HIDDEN, Origin.FILE) for key in config.provider_options]

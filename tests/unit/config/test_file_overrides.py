@@ -114,3 +114,19 @@ def test_overrides_are_left_as_they_were(load_text: LoadText) -> None:
     config = load_text(yaml_text(), overrides)
     assert (config.alpaca.feed, config.alpaca.adjustment) == ("sip", "split")
     assert overrides == {"alpaca": {"feed": "sip"}, "alpaca.adjustment": "split"}
+
+
+@pytest.mark.parametrize("executor", ["threads", "processes"])
+def test_another_executor_needs_no_scheduler_of_the_file(executor: str, load_text: LoadText) -> None:
+    text = yaml_text({"executor": "dask", "scheduler": "tls://h:8786", "insecure_scheduler": "true"})
+
+    made = load_text(text, {"executor": executor})
+
+    assert (made.executor, made.scheduler, made.insecure_scheduler) == (executor, None, False)
+    assert load_text(text, {"workers": 3}).scheduler == "tls://h:8786"
+
+
+def test_a_scheduler_beside_another_executor_on_the_command_line_is_refused(load_text: LoadText) -> None:
+    refused = refusal(load_text, yaml_text({"executor": "dask"}), {"executor": "threads", "scheduler": "tls://h:8786"})
+
+    assert refused.startswith("the command line: scheduler: is for executor: dask")

@@ -30,6 +30,12 @@ def test_each_value_names_option_file_or_default(config_file: Path) -> None:
     assert (values["metrics.port"].value, values["metrics.port"].origin) == (8000, Origin.DEFAULT)
 
 
+def test_a_scheduler_that_another_executor_leaves_out_is_not_of_the_file(config_file: Path) -> None:
+    config_file.write_text(yaml_text({"executor": "dask", "scheduler": "tls://h:8786"}))
+
+    assert found(config_file, {"executor": "threads"})["scheduler"] == ValueInForce("scheduler", None, Origin.DEFAULT)
+
+
 def test_every_key_is_there_once_and_can_become_json(config_file: Path) -> None:
     halts = "[{date: 2024-06-03, from: 09:50, to: 11:35, symbols: [BRK.A]}]"
     config_file.write_text(yaml_text({"calendar.halts": halts, "validation.severities": "{no_gap: warning}"}))
