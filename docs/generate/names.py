@@ -37,7 +37,7 @@ KINDS: Final = (
         "pipeline",
         "Pipeline and functions",
         "What most programs need. A `Pipeline` has every method; the functions are for one line of a notebook.",
-        ("pipeline", "loader", "getter", "terminal.progress"),
+        ("pipeline", "loader", "getter", "store_copying", "terminal.progress"),
     ),
     Kind(
         "configuration",

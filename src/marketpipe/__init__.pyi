@@ -150,6 +150,7 @@ from .shared_kernel.events import StoredOfficialYear as StoredOfficialYear
 from .shared_kernel.events import StoredSymbolDay as StoredSymbolDay
 from .shared_kernel.events import SymbolDaysRecorded as SymbolDaysRecorded
 from .storage.domain.bucket_upkeep import CollectionReport as CollectionReport
+from .storage.domain.bucket_upkeep import StoreCopyReport as StoreCopyReport
 from .storage.domain.compaction import CompactedMonth as CompactedMonth
 from .storage.domain.compaction import CompactionReport as CompactionReport
 from .storage.domain.dataset_lock import DatasetLock as DatasetLock
@@ -161,4 +162,5 @@ from .storage.domain.integrity import Damage as Damage
 from .storage.domain.integrity import IntegrityProblem as IntegrityProblem
 from .storage.domain.integrity import IntegrityReport as IntegrityReport
 from .storage.domain.storage_metadata import AggregationReport as AggregationReport
+from .store_copying import copy_store as copy_store
 from .terminal.progress import show_progress as show_progress

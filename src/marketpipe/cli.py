@@ -78,6 +78,7 @@ SECTIONS: Mapping[str, Mapping[str, Command | Group]] = {
         "freeze": checking.freeze,
         "recover": checking.recover,
         "gc": upkeep.gc,
+        "copy": moving.copy,
         "state": Group("Move what is recorded of the bars.", {"copy": moving.copy_state}),
     },
     "Set-up": {

@@ -240,10 +240,10 @@ def copy_state(parts: Parts, target: StoreConfig) -> Mapping[str, int]:
     """Copy the state of the store to the place that ``target`` names, and return how many rows each table has."""
     from marketpipe.ingestion.infrastructure.sql.state_rows import copy_rows
 
-    return copy_rows(_state_rows(parts.config, parts.machine), _state_rows(target, parts.machine))
+    return copy_rows(state_rows(parts.config, parts.machine), state_rows(target, parts.machine))
 
 
-def _state_rows(config: StoreConfig, machine: Machine) -> StateRows:
+def state_rows(config: StoreConfig, machine: Machine) -> StateRows:
     if scheme_of(config.state_path) == POSTGRESQL:
         from marketpipe.ingestion.infrastructure.postgres.postgres_rows import PostgresRows
 

@@ -37,3 +37,24 @@ def copy_state(
         report = pipeline.copy_state(target)
     if is_wanted(True, json):
         print_state_copy(report, as_json=json)
+
+
+def copy(
+    source: Annotated[Path, typer.Argument(metavar="FROM", help="Configuration of the store that is copied.")],
+    target: Annotated[Path, typer.Argument(metavar="TO", help="Configuration of the place that it is copied to.")],
+    json: Json = False,
+) -> None:
+    """Copy a store with its state to another place.
+
+    Either way between a disk and a bucket, or between two of a kind; nothing is changed in the first. The copy has the
+    same bytes, times, former versions and records, so it answers alike, and locks verify. The state comes last. If it
+    is killed, run it again. Refused if the place is not empty.
+
+    marketpipe copy marketpipe.yaml cluster.yaml
+    """
+    from marketpipe.store_copying import copy_store
+    from marketpipe.terminal.upkeep import print_copy
+
+    report = copy_store(source, target)
+    if is_wanted(True, json):
+        print_copy(report, as_json=json)

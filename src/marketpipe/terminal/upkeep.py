@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import asdict
 
 from marketpipe.shared_kernel.domain.errors import count_of
-from marketpipe.storage.domain.bucket_upkeep import CollectionReport
+from marketpipe.storage.domain.bucket_upkeep import CollectionReport, StoreCopyReport
 from marketpipe.terminal.output import megabytes, out, print_json
 
 
@@ -22,3 +22,15 @@ def print_collection(report: CollectionReport, *, as_json: bool) -> None:
         out(f"{waiting}: in no file, but younger than the grace time")
     if report.snapshot:
         out(f"snapshot of the catalog: {report.snapshot}")
+
+
+def print_copy(report: StoreCopyReport, *, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(report))
+        return
+    if not report.rows:
+        out(f"{report.target} was copied from {report.source} already")
+        return
+    days = count_of(report.rows["checkpoints"], "symbol-day")
+    out(f"{report.source}: {count_of(report.files, 'file')}, {megabytes(report.size_bytes)}, copied to {report.target}")
+    out(f"{days} and {count_of(report.rows['jobs'], 'job')} recorded there")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -29,3 +30,17 @@ class CollectionReport:
     others: int
     snapshot: str | None
     dry_run: bool
+
+
+@frozen
+class StoreCopyReport:
+    """What ``copy_store`` copied: ``files`` of ``size_bytes``, and ``rows`` of each table of the state.
+
+    None of either if a copy that had been killed was whole already.
+    """
+
+    source: str
+    target: str
+    files: int
+    size_bytes: int
+    rows: Mapping[str, int]

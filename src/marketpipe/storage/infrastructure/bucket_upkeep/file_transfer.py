@@ -1,0 +1,119 @@
+"""All files of a store, as they are read from one place and written to another: folders of a disk, or a bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Final
+
+from attrs import frozen
+
+from marketpipe.shared_kernel.domain.errors import StorageError
+from marketpipe.shared_kernel.domain.object_catalog import CatalogChange, FileCatalog, PlacedFile
+from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, read_bytes, walk
+from marketpipe.storage.infrastructure.bucket_upkeep.catalog_snapshots import all_files
+from marketpipe.storage.infrastructure.objects.object_ranges import ranges_of
+from marketpipe.storage.infrastructure.objects.object_store import ObjectStore
+from marketpipe.storage.infrastructure.objects.packs import NewPackedFile, new_pack
+from marketpipe.storage.infrastructure.publishing.published_files import PublishedFiles
+
+MOST_BYTES: Final = 64_000_000
+LINES: Final = ".csv"
+"""Files that grow by lines are in the catalog itself."""
+Files = Iterable[NewPackedFile]
+
+
+def files_on_disk(disk: Disk, areas: Mapping[str, str]) -> Iterator[NewPackedFile]:
+    """Yield all files of the areas, given by their paths, but for temporary ones. Raises ``StorageError``."""
+    for place, area in areas.items():
+        for folder, folders, names in walk(disk, place, _refuse(place)):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in sorted(name for name in names if not name.startswith(".")):
+                path = f"{folder}/{name}"
+                try:
+                    modified_ns, content = disk.stat(path).st_mtime_ns, read_bytes(disk, path)
+                except OSError as error:
+                    raise StorageError(f"{path} cannot be read: {error.strerror}; see 'marketpipe verify'") from error
+                yield NewPackedFile(area + path[len(place) :], content, modified_ns)
+
+
+def has_files(disk: Disk, areas: Mapping[str, str]) -> bool:
+    return any(names for place in areas for _, _, names in walk(disk, place, _refuse(place)))
+
+
+def _refuse(place: str) -> Callable[[OSError], object]:
+    def refused(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise StorageError(f"{error.filename or place} cannot be listed: {error.strerror}") from error
+
+    return refused
+
+
+def files_of_a_bucket(catalog: FileCatalog, store: ObjectStore, areas: Mapping[str, str]) -> Iterator[NewPackedFile]:
+    """Yield all files of the areas; those that are close to one another in an object come by one request."""
+    files = [*chain.from_iterable(all_files(catalog, area, 1) for area in areas.values())]
+    yield from (NewPackedFile(f.path, f.content or b"", f.modified_ns) for f in files if not f.object or not f.size)
+    for together in ranges_of(file for file in files if file.object and file.size):
+        for file, content in together.read(store):
+            yield NewPackedFile(file.path, content, file.modified_ns)
+
+
+@frozen
+class IntoFolders:
+    """Writes files below the areas of a store on a disk. What is there already, from a copy that was killed, stays."""
+
+    files: PublishedFiles
+    disk: Disk
+    areas: Mapping[str, str]
+
+    def write(self, files: Files) -> None:
+        places = {area: place for place, area in self.areas.items()}
+        for some in _together(files):
+            with self.files.group() as group:
+                for file in some:
+                    area, _, rest = file.path.partition("/")
+                    path = Path(places[area]) / rest
+                    if not self._is_there(path, file):
+                        group.add(path, file.content, file.modified_ns)
+
+    def _is_there(self, path: Path, file: NewPackedFile) -> bool:
+        try:
+            found = self.disk.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return (found.st_size, found.st_mtime_ns) == (len(file.content), file.modified_ns)
+
+
+@frozen
+class IntoABucket:
+    """Puts files as packs, and returns where each is. No catalog has them yet."""
+
+    store: ObjectStore
+    new_name: Callable[[], str]
+    now_ns: Callable[[], int]
+
+    def write(self, files: Files) -> list[PlacedFile]:
+        placed = list[PlacedFile]()
+        for some in _together(files):
+            lines = [file for file in some if file.path.endswith(LINES) or not file.content]
+            inline = [PlacedFile.inline(file.path, file.content, file.modified_ns) for file in lines]
+            others = [file for file in some if file.content and not file.path.endswith(LINES)]
+            pack = new_pack(others, CatalogChange(inline), self.now_ns())
+            key = pack.key(self.new_name())
+            if not self.store.put_new(key, pack.content):
+                raise StorageError(f"another object has the new name {key}; try again")
+            placed += pack.index.change_of(key).placed
+        return placed
+
+
+def _together(files: Files) -> Iterator[list[NewPackedFile]]:
+    some, size = list[NewPackedFile](), 0
+    for file in files:
+        some.append(file)
+        size += len(file.content)
+        if size >= MOST_BYTES:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some

@@ -1,0 +1,175 @@
+"""Both ends of a copy of a store: a part of the composition root, over ``place_parts``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from attrs import define, field, frozen
+
+from marketpipe import place_parts
+from marketpipe.config import is_on_disk, url_of
+from marketpipe.parts import Parts
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, ObjectLostError, StoreBusyError
+
+if TYPE_CHECKING:
+    from marketpipe.shared_kernel.domain.object_catalog import PlacedFile
+    from marketpipe.storage.infrastructure.objects.object_store import ObjectStore
+    from marketpipe.storage.infrastructure.objects.packs import NewPackedFile
+    from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
+
+MARK_OBJECT, MARK_FILE = "copying/source", ".copied-from"
+"""What names the source in a target that is not whole yet."""
+CHANGED: Final = "the store was changed while it was copied: run the same command again when nothing writes to it"
+
+
+@frozen
+class _Bucket:
+    """A target in a bucket. The objects are put as they are: a state that has none of them yet is not asked."""
+
+    parts: Parts
+
+    @property
+    def objects(self) -> ObjectStore:
+        return place_parts.object_store(self.parts).store
+
+    def mark(self) -> str | None:
+        try:
+            return self.objects.get(MARK_OBJECT).decode()
+        except ObjectLostError:
+            return None
+
+    def set_mark(self, source: str) -> None:
+        from marketpipe.storage.infrastructure.objects.condition_probe import probe_conditions
+
+        probe_conditions(self.objects, url_of(self.parts.config.output_path), self.parts.machine.new_name())
+        self.objects.put_new(MARK_OBJECT, source.encode())
+
+    def remove_mark(self) -> None:
+        self.objects.delete([MARK_OBJECT])
+
+    def is_empty(self) -> bool:
+        return next(iter(self.objects.listed()), None) is None
+
+    def write(self, files: Iterator[NewPackedFile]) -> list[PlacedFile]:
+        from marketpipe.storage.infrastructure.bucket_upkeep.file_transfer import IntoABucket
+
+        parts = self.parts
+        return IntoABucket(self.objects, parts.machine.new_name, lambda: parts.clock.now().epoch_micros * 1000).write(
+            files
+        )
+
+
+@frozen
+class _Folders:
+    """A target on a disk."""
+
+    parts: Parts
+
+    @property
+    def _mark(self) -> Path:
+        return self.parts.config.output_path / MARK_FILE
+
+    def mark(self) -> str | None:
+        from marketpipe.shared_kernel.infrastructure.machine.disk import is_file, read_text
+
+        disk = self.parts.machine.disk
+        return read_text(disk, self._mark) if is_file(disk, self._mark) else None
+
+    def set_mark(self, source: str) -> None:
+        self._files().publish({self._mark: source.encode()})
+
+    def remove_mark(self) -> None:
+        self._files().remove(self._mark)
+
+    def is_empty(self) -> bool:
+        from marketpipe.storage.infrastructure.bucket_upkeep.file_transfer import has_files
+
+        return not has_files(self.parts.machine.disk, place_parts.areas(self.parts))
+
+    def write(self, files: Iterator[NewPackedFile]) -> list[PlacedFile]:
+        from marketpipe.storage.infrastructure.bucket_upkeep.file_transfer import IntoFolders
+
+        IntoFolders(self._files(), self.parts.machine.disk, place_parts.areas(self.parts)).write(files)
+        return []
+
+    def _files(self) -> DurableFiles:
+        from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
+
+        return self.parts.closing(DurableFiles(self.parts.syncing, machine=self.parts.machine))
+
+
+@define(eq=False)
+class StoreTransfer:
+    """Copies a store whose place is called ``name``; the methods are called in their order."""
+
+    source: Parts
+    target: Parts
+    name: str
+    _placed: list[PlacedFile] = field(init=False, factory=list)
+    _version: object = field(init=False, default=None)
+
+    @property
+    def _end(self) -> _Bucket | _Folders:
+        return _Folders(self.target) if is_on_disk(self.target.config.output_path) else _Bucket(self.target)
+
+    def ends_another_copy(self) -> bool:
+        """Return whether the target is whole but for its mark, which is removed."""
+        if self._end.mark() != self.name:
+            return False
+        self._end.remove_mark()
+        return True
+
+    def begin(self) -> None:
+        """Mark the target. Raises ``ConfigurationError`` if it has anything but what an earlier copy has left."""
+        if self._end.mark() != self.name:
+            if not self._end.is_empty():
+                place = url_of(self.target.config.output_path.absolute())
+                raise ConfigurationError(f"nothing was copied: {place} is not empty; name another place")
+            self._end.set_mark(self.name)
+        self._version = place_parts.known_state(self.source).version()
+
+    def copy_files(self) -> tuple[int, int]:
+        """Copy all files; return how many, and their bytes."""
+        counted = _Counted(self._files())
+        self._placed = self._end.write(counted.files())
+        return counted.count, counted.size
+
+    def copy_state(self) -> Mapping[str, int]:
+        from marketpipe.ingestion.infrastructure.sql.rows_with_files import RowsWithFiles
+        from marketpipe.ingestion.infrastructure.sql.state_rows import copy_rows
+
+        rows = place_parts.state_rows(self.source.config, self.source.machine)
+        read = RowsWithFiles(rows, self._placed, self._check_unchanged)
+        return copy_rows(read, place_parts.state_rows(self.target.config, self.target.machine))
+
+    def end(self) -> None:
+        self._end.remove_mark()
+
+    def _files(self) -> Iterator[NewPackedFile]:
+        from marketpipe.storage.infrastructure.bucket_upkeep.file_transfer import files_of_a_bucket, files_on_disk
+
+        areas = place_parts.areas(self.source)
+        if is_on_disk(self.source.config.output_path):
+            return files_on_disk(self.source.machine.disk, areas)
+        catalog = place_parts.known_state(self.source).file_catalog
+        return files_of_a_bucket(catalog, place_parts.object_store(self.source), areas)
+
+    def _check_unchanged(self) -> None:
+        if place_parts.known_state(self.source).version() != self._version:
+            raise StoreBusyError(CHANGED)
+
+
+@define
+class _Counted:
+    """Counts files as they pass."""
+
+    given: Iterator[NewPackedFile]
+    count: int = 0
+    size: int = 0
+
+    def files(self) -> Iterator[NewPackedFile]:
+        for file in self.given:
+            self.count, self.size = self.count + 1, self.size + len(file.content)
+            yield file
