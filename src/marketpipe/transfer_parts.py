@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define, field, frozen
 
-from marketpipe import place_parts
 from marketpipe.config import is_on_disk, url_of
 from marketpipe.parts import Parts
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, ObjectLostError, StoreBusyError
+
+from . import place_parts
 
 if TYPE_CHECKING:
     from marketpipe.shared_kernel.domain.object_catalog import PlacedFile
