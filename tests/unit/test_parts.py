@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import inspect
 import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from marketpipe import composition, place_parts
-from marketpipe.config import StoreConfig
-from marketpipe.parts import Parts, check_packages, check_platform, once
+from marketpipe.config import PipelineConfig, StoreConfig
+from marketpipe.parts import Parts, check_packages, check_platform, once, with_cluster
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from tests.support.threads_at_once import THREADS, at_once
 
@@ -158,3 +162,33 @@ def test_a_system_without_posix_files_is_refused_with_a_way_out(name: str) -> No
 @pytest.mark.parametrize("name", ["linux", "darwin", "freebsd14"])
 def test_a_system_with_posix_files_is_not(name: str) -> None:
     check_platform(name)
+
+
+class OfDask:
+    """Stands for a client of Dask, and for its executor: both are known by their package alone."""
+
+    __module__ = "distributed.client"
+
+    def get_executor(self, **_: object) -> Executor:
+        return cast(Executor, self)
+
+
+def config_of_pipeline(executor: str = "threads") -> PipelineConfig:
+    dates = {"start": "2024-03-04", "end": "2024-03-04"}
+    return PipelineConfig(provider="synthetic", symbols=["AAPL"], executor=executor, **dates)
+
+
+@pytest.mark.parametrize("given", [OfDask().get_executor, partial(OfDask().get_executor, retries=1)])
+def test_the_executor_of_a_dask_client_means_executor_dask(given: Callable[[], Executor]) -> None:
+    assert with_cluster(config_of_pipeline(), given) == config_of_pipeline("dask")
+
+
+@pytest.mark.parametrize("given", [None, ThreadPoolExecutor, partial(ThreadPoolExecutor, 2)])
+def test_another_executor_leaves_the_configuration(given: Callable[[], Executor] | None) -> None:
+    assert with_cluster(config_of_pipeline(), given) == config_of_pipeline()
+
+
+def test_an_executor_of_dask_that_nobody_could_know_before_is_refused_with_what_to_write() -> None:
+    parts = Parts(config_of_pipeline(), new_executor=lambda: OfDask().get_executor())
+    with pytest.raises(ConfigurationError, match=r"Pass client\.get_executor itself, or configure executor: dask"):
+        parts.executor_factory(2, "of-a-test")()
