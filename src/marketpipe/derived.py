@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from marketpipe.config import USUAL_FILE
+from marketpipe.config import USUAL_FILE, is_on_disk
 from marketpipe.config.classes import FORMER, NO_COPIES, PARQUET_COPIES, beside_data
 from marketpipe.parts import Parts, once
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import DISTANT_FUTURE, DISTANT_PAST, TradingDate
-from marketpipe.shared_kernel.events import AggregatesRefreshed, BarsExhausted, BarsStored, BarsValidated
+from marketpipe.shared_kernel.events import AggregatesRefreshed, BarsExhausted, BarsStored, BarsValidated, JobFinished
 from marketpipe.shared_kernel.infrastructure.written_files import OwnPlaces
 from marketpipe.storage.domain.exported_file import ExportReport, FileFormat
 
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from marketpipe.storage.infrastructure.reading.quarantine import Quarantine, RuleExamples
 
 MOST_AGGREGATING_THREADS = 8
+AHEAD_TOGETHER_BYTES = 8_000_000
+"""Aggregates that are put into a bucket as one object: those of each batch alone would double the requests."""
 LONGEST_WAIT_AHEAD = 1.0
 """Seconds that a batch waits for another aggregation; then what it has made is left to the refresh after the job."""
 
@@ -118,7 +120,11 @@ def aggregates_ahead(parts: Parts, timeframes: tuple[Timeframe, ...]) -> Aggrega
         return place_parts.aggregation_lock(parts, longest_wait_seconds=LONGEST_WAIT_AHEAD).acquired()
 
     maker = parts.machine.threads.executor(1, "marketpipe-ahead")
-    ahead = parts.closing(AggregatesAhead(kept, timeframes, parts.bus, new_lock, maker))
+    together = 0 if is_on_disk(parts.config.output_path) else AHEAD_TOGETHER_BYTES
+    ahead = parts.closing(
+        AggregatesAhead(kept, timeframes, parts.bus, new_lock, maker, together, parts.machine.threads)
+    )
+    parts.bus.subscribe(JobFinished, ahead.on_job_finished)
     parts.bus.subscribe(AggregatesRefreshed, ahead.on_aggregates_refreshed)
     return ahead
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, suppress
 from functools import cached_property
@@ -30,8 +30,10 @@ from marketpipe.shared_kernel.events import (
     BarsExhausted,
     BarsStored,
     BarsValidated,
+    JobFinished,
     StoredSymbolDay,
 )
+from marketpipe.shared_kernel.infrastructure.machine.threads import REAL_THREADS, Threads
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.infrastructure.aggregates.aggregate_files import AggregateFiles, MadeFile
 from marketpipe.storage.infrastructure.aggregates.month_files import MonthInMemory, Stored, StoredDay
@@ -69,7 +71,8 @@ class _Batch:
 class AggregatesAhead:
     """Makes the aggregates of a symbol's year when a batch has stored all that it has of it.
 
-    They are published when the batch has ended, together, as each group of files is waited for.
+    They are published when the batch has ended, together, as each group of files is waited for; or those of several
+    batches together, where each group costs a request: then the last ones when the job has finished.
 
     Its handlers come after those of the ring: bars are durable and recorded before anything is made of them. A batch
     runs on the thread of one worker; of the symbols that it is done with nothing stays in memory.
@@ -82,14 +85,18 @@ class AggregatesAhead:
         bus: EventBus,
         new_lock: Callable[[], AbstractContextManager[None]],
         maker: Executor | None = None,
+        together_bytes: int = 0,
+        threads: Threads = REAL_THREADS,
     ) -> None:
         """``new_lock`` makes the lock of all that refresh aggregates, which does not wait long for another process.
 
+        ``together_bytes`` of several batches are published together; 0 is for those of one batch.
         ``maker`` has one thread, and makes one year at a time: what is computed takes several times the memory of its
         minutes, and the allocator keeps that for the thread.
         """
         self._files, self._timeframes, self._bus, self._new_lock = files, timeframes, bus, new_lock
         self._threads, self._maker = threading.local(), maker or SameThread()
+        self._together, self._waiting, self._lock = together_bytes, list[MadeFile](), threads.lock()
         self._bars_made = 0
         """Since memory was given back; changed by the ``maker`` alone."""
         self._is_left_to_refresh = False
@@ -128,8 +135,14 @@ class AggregatesAhead:
         batch = self._batch(event.request)
         if not self._is_left_to_refresh:
             self._make(batch, list(batch.years))
-            self._publish(batch)
+            self._publish_or_wait(batch)
         self._threads.batch = None
+
+    def on_job_finished(self, _: JobFinished) -> None:
+        """Publish what waits for more. A worker process is not told: what waits there is left to the refresh."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        self._publish(waiting)
 
     def _batch(self, request: BarsRequest) -> _Batch:
         """Return that of the request; what a batch has left that ended with an error is left to the refresh."""
@@ -143,8 +156,8 @@ class AggregatesAhead:
             stored = {month: MonthInMemory(days) for month, days in batch.years.pop(year).items()}
             with suppress(StorageError):  # the refresh meets an error again, and reports it
                 batch.made += self._maker.submit(self._made_of, stored).result()
-        if sum(len(made.content) for made in batch.made) > MOST_BYTES:
-            self._publish(batch)
+        if _size(batch.made) > MOST_BYTES:
+            self._publish_or_wait(batch)
 
     def _made_of(self, stored: Stored) -> list[MadeFile]:
         try:
@@ -155,8 +168,16 @@ class AggregatesAhead:
                 self._bars_made = 0
                 pa.default_memory_pool().release_unused()
 
-    def _publish(self, batch: _Batch) -> None:
+    def _publish_or_wait(self, batch: _Batch) -> None:
         files, batch.made = batch.made, []
+        if self._together:
+            with self._lock:
+                self._waiting += files
+                is_enough = _size(self._waiting) >= self._together
+                files, self._waiting = (self._waiting, []) if is_enough else ([], self._waiting)
+        self._publish(files)
+
+    def _publish(self, files: Sequence[MadeFile]) -> None:
         if not files or self._is_left_to_refresh:
             return
         try:
@@ -165,3 +186,7 @@ class AggregatesAhead:
                     self._bus.publish(AggregatesPrepared(len(published), sum(file.is_copy for file in published)))
         except StoreBusyError:
             self._is_left_to_refresh = True
+
+
+def _size(files: Iterable[MadeFile]) -> int:
+    return sum(len(made.content) for made in files)

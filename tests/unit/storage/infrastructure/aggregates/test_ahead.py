@@ -18,7 +18,7 @@ from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
 from marketpipe.shared_kernel.event_bus import EventBus
-from marketpipe.shared_kernel.events import AggregatesRefreshed, BarsExhausted, BarsStored, BarsValidated
+from marketpipe.shared_kernel.events import AggregatesRefreshed, BarsExhausted, BarsStored, BarsValidated, JobFinished
 from marketpipe.storage.infrastructure.aggregates.ahead import AggregatesAhead
 from marketpipe.testing import bar
 from tests.support.builders import CALENDAR, columnar, day
@@ -236,3 +236,25 @@ def test_years_are_made_by_the_thread_of_the_maker_which_ends_with_it(tmp_path: 
     assert store.refresh("AAPL", MADE).written == 0
     with pytest.raises(RuntimeError, match="shutdown"):
         maker.submit(int)
+
+
+@pytest.mark.parametrize("together_bytes", [1, 1_000_000])
+def test_files_of_several_batches_wait_for_each_other_where_a_group_costs_a_request(
+    tmp_path: Path, together_bytes: int
+) -> None:
+    store = StoreOnDisk(tmp_path)
+    ahead = AggregatesAhead(store.aggregates, MADE, EventBus(Isolation()), nullcontext, together_bytes=together_bytes)
+    for symbol in ("AAPL", "MSFT"):
+        batch = Ingestion(store, ["2024-01-02"], ahead)
+        batch.keep(minutes(symbol, "2024-01-02"))
+        batch.end()
+        is_published = any(f"symbol={symbol}" in path for path in made(store))
+        assert is_published is (together_bytes == 1)
+
+    ahead.on_job_finished(JobFinished(1, "alpaca", "completed"))
+
+    there = made(store)
+    assert {path.split("symbol=")[1][:4] for path in there} == {"AAPL", "MSFT"}
+    assert there == rebuilt(store)
+    ahead.on_job_finished(JobFinished(2, "alpaca", "completed"))
+    assert made(store) == there
