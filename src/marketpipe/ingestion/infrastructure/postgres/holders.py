@@ -91,6 +91,7 @@ class SignsOfLife:
                     return
                 try:
                     self._register(self._session.connected())
+                    self._session.outage.is_over()
                 except psycopg.Error:  # it is away, and tried again in a few seconds
                     self._session.disconnect()
 

@@ -17,6 +17,7 @@ from marketpipe.ingestion.infrastructure.postgres.postgres_schema import prepare
 from marketpipe.ingestion.infrastructure.postgres.sessions import (
     INVALID_VALUES,
     Native,
+    Outage,
     Session,
     database_translated,
     explained,
@@ -54,7 +55,7 @@ class PostgresDatabase:
         self.place, self._location, self._machine = url, location, machine
         self._lock, self._process, self._numbers = machine.threads.lock(), os.getpid(), count(1)
         self._idle, self._together = list[Session](), dict[int, Transaction]()
-        self._holder, self._is_closed = holder_name(machine), False
+        self._holder, self._outage, self._is_closed = holder_name(machine), Outage(machine), False
         with translated(url), ExitStack() as undo:
             undo.callback(self._disconnect)
             with self._session() as session:
@@ -195,7 +196,8 @@ class PostgresDatabase:
                     self._idle.append(session)
 
     def _new_session(self) -> Session:
-        return Session(self.place, self._holder, f"{self._holder}/{next(self._numbers)}", self._machine)
+        writer = f"{self._holder}/{next(self._numbers)}"
+        return Session(self.place, self._holder, writer, self._machine, self._outage)
 
     @contextmanager
     def _used(self) -> Iterator[None]:

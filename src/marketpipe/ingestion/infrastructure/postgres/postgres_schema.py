@@ -122,6 +122,9 @@ STEPS: Final[dict[int, tuple[str, ...]]] = {
 }
 """For each version the statements that migrate it to a later one, step by step up to the present one."""
 
+OLDEST_SERVER: Final = 140_000
+"""It has multiranges."""
+FIND_SCHEMA: Final = f"SELECT to_regnamespace('{SCHEMA}')"
 FIND_VERSION: Final = f"SELECT to_regclass('{SCHEMA}.versions') IS NOT NULL"
 
 
@@ -144,6 +147,17 @@ def prepare(connection: psycopg.Connection[Any]) -> None:
         connection.execute("SELECT pg_advisory_xact_lock($1)", (SETUP_LOCK,))
         while (version := version_of(connection)) != VERSION:  # another process may just have done it
             if version == NEW:
-                connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+                _make_schema(connection)
             for statement in STEPS[version]:
                 connection.execute(statement)
+
+
+def _make_schema(connection: psycopg.Connection[Any]) -> None:
+    """Make the schema. One that exists need not be made by the owner of the database, who alone may make others."""
+    if connection.info.server_version < OLDEST_SERVER:
+        raise StateError(
+            f"is in PostgreSQL {connection.info.server_version // 10_000}: MarketPipe needs version "
+            f"{OLDEST_SERVER // 10_000} or later"
+        )
+    if connection.execute(FIND_SCHEMA).fetchone() == (None,):
+        connection.execute(f"CREATE SCHEMA {SCHEMA}")

@@ -71,6 +71,26 @@ def connect(url: str, application: str) -> Native:
 
 
 @define(eq=False)
+class Outage:
+    """Since when the database is out of reach, for all connections of a process.
+
+    So what ends a command that has waited for long does not wait as long again.
+    """
+
+    _machine: Machine = HERE
+    _began: float | None = field(default=None, init=False)
+
+    def lasts_longer_than(self, seconds: float) -> bool:
+        """Call it when the database was found to be out of reach."""
+        if self._began is None:
+            self._began = self._machine.monotonic()
+        return self._machine.monotonic() - self._began > seconds
+
+    def is_over(self) -> None:
+        self._began = None
+
+
+@define(eq=False)
 class Session:
     """A connection of one thread at a time. ``number`` counts the transactions that were committed with it.
 
@@ -82,6 +102,7 @@ class Session:
     holder: str
     writer: str
     machine: Machine = HERE
+    outage: Outage = field(factory=Outage)
     number: int = 0
     is_known: bool = False
     is_retired: bool = False
@@ -111,14 +132,16 @@ class Session:
 
     def patiently(self, ask: Callable[[Native], T], patience: float = LONGEST_OUTAGE) -> T:
         """Return what ``ask`` returns; during an outage try again, for so many seconds. It must be safe to repeat."""
-        begin = self.machine.monotonic()
         while True:
             try:
-                return ask(self.connected())
+                answer = ask(self.connected())
             except psycopg.Error as error:
-                if not is_outage(error) or self.machine.monotonic() - begin > patience or _is_final(error):
+                if not is_outage(error) or _is_final(error) or self.outage.lasts_longer_than(patience):
                     raise
                 self.disconnect()
+            else:
+                self.outage.is_over()
+                return answer
             self.machine.pause(PAUSE)
 
 

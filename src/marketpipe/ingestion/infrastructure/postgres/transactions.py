@@ -151,7 +151,6 @@ class Transaction:
 
     def _repeated(self, act: Callable[[], None], lost: psycopg.Error | None = None) -> None:
         """Begin, ask again what was asked, and act. If the transaction turns out to be committed, nothing is done."""
-        machine, begin = self._session.machine, self._session.machine.monotonic()
         for _ in range(MOST_REPEATS):
             try:
                 self._begin_after(lost)
@@ -160,10 +159,10 @@ class Transaction:
                     act()
                 return
             except psycopg.Error as error:
-                if not is_to_repeat(error) or machine.monotonic() - begin > LONGEST_OUTAGE:
+                if not is_to_repeat(error) or self._session.outage.lasts_longer_than(LONGEST_OUTAGE):
                     raise
                 lost = error
-            machine.pause(PAUSE)
+            self._session.machine.pause(PAUSE)
         raise lost or ReadingsDiffer
 
     def _begin_after(self, lost: psycopg.Error | None) -> None:
