@@ -8,6 +8,7 @@ from threading import Thread
 
 import pytest
 
+from marketpipe.ingestion.infrastructure.sql.state import SqlState
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.shared_kernel.domain.errors import StateError
 from marketpipe.shared_kernel.domain.object_catalog import AppendedLines, CatalogChange, FileCatalog, PlacedFile
@@ -21,14 +22,19 @@ INDEX = "revisions/symbol=BRK.B/known_since.csv"
 PACK, NEXT_PACK = "objects/0a.parquet", "objects/0b.parquet"
 
 
-@pytest.fixture(params=["in memory", "SQLite"])
+@pytest.fixture(params=["in memory", "SQLite", "postgresql"])
 def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[FileCatalog]:
     if request.param == "in memory":
         yield InMemoryFileCatalog()
         return
-    others = SQLiteState(tmp_path / "state.sqlite", "another")
+    others: SqlState
+    state: SqlState
+    if request.param == "SQLite":
+        others, state = (SQLiteState(tmp_path / "state.sqlite", name) for name in ("another", "data"))
+    else:
+        states = request.getfixturevalue("postgres_states")
+        others, state = states.open(), states.open()
     others.file_catalog.change(CatalogChange(placed=[placed(ONE), placed("other/file"), placed("file")]))
-    state = SQLiteState(tmp_path / "state.sqlite", "data")
     yield state.file_catalog
     state.close()
     assert [each.path for each in others.file_catalog.below("")] == [ONE, "file", "other/file"]

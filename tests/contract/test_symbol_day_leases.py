@@ -181,6 +181,14 @@ def test_pinning_one_lease_renews_all_of_its_holder(sharing: Sharing) -> None:
     assert sharing.other.take({MONDAY: EXTENDED}, None, UNTIL, later).busy == {MONDAY}
 
 
+def test_a_worker_process_renews_the_leases_of_the_one_that_it_works_for(sharing: Sharing) -> None:
+    take(sharing.one, MONDAY)
+    lease, later = take(sharing.one, TUESDAY).lease, UNTIL.plus(timedelta(minutes=10))
+
+    assert sharing.other.pin(lease, later)
+    assert sharing.other.take({MONDAY: EXTENDED, TUESDAY: EXTENDED}, None, UNTIL, later).busy == {MONDAY, TUESDAY}
+
+
 def test_a_lease_ends_with_its_holder(sharing: Sharing) -> None:
     take(sharing.other, MONDAY)
     sharing.end_other()

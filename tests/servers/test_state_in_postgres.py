@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -23,7 +23,7 @@ from marketpipe.ingestion.infrastructure.postgres.postgres_database import Postg
 from marketpipe.ingestion.infrastructure.postgres.postgres_state import PostgresState, PostgresStoredState
 from marketpipe.ingestion.infrastructure.postgres.sessions import LONGEST_OUTAGE, Session
 from marketpipe.ingestion.infrastructure.postgres.transactions import Transaction
-from marketpipe.shared_kernel.domain.errors import StateError, StoreBusyError
+from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, StateError, StoreBusyError
 from marketpipe.shared_kernel.domain.object_catalog import CatalogChange, PlacedFile
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol
@@ -382,11 +382,7 @@ def test_many_processes_that_begin_at_once_make_the_tables_once(database_url: st
         except StateError as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=begin) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    _at_once([begin] * 8)
 
     assert errors == []
     assert {database.store_id for database in made} == {made[0].store_id}
@@ -416,6 +412,29 @@ record(state, [answer("AAPL", "2024-01-03")])
 print(state.version() > 1)
 state.close()
 """
+
+
+def test_of_several_that_bind_a_store_to_their_datasets_at_once_one_is_right(database_url: str) -> None:
+    with states_in(database_url) as states:
+        made, refused = [states.open("../data") for _ in range(6)], list[DatasetMismatchError]()
+
+        def bind(state: PostgresState, feed: str) -> None:
+            try:
+                state.bind_dataset(DatasetIdentity("alpaca", feed, "raw"), SessionKind.REGULAR)
+            except DatasetMismatchError as error:
+                refused.append(error)
+
+        _at_once([lambda state=state, n=n: bind(state, f"feed{n}") for n, state in enumerate(made)])
+
+        assert len(refused) == len(made) - 1
+
+
+def _at_once(acts: Sequence[Callable[[], None]]) -> None:
+    threads = [threading.Thread(target=act) for act in acts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def test_a_fork_has_no_part_in_the_state_of_its_parent(database_url: str) -> None:

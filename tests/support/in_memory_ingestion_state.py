@@ -443,9 +443,10 @@ class InMemoryLeases:
 
     def pin(self, lease: int, until: Timestamp) -> bool:
         with self._memory.lock:
-            for mine in self._leases.values():
-                if mine.holder == self._holder:
-                    mine.until = max(mine.until, until)
+            pinned = self._leases.get(lease)
+            for each in self._leases.values():
+                if pinned is not None and each.holder == pinned.holder:
+                    each.until = max(each.until, until)
             if lease in self._leases:
                 self._leases[lease].is_pinned = True
             return lease in self._leases

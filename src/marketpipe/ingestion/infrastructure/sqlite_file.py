@@ -109,6 +109,9 @@ class SQLiteFile:
                 self._refuse_another()
                 yield self._connection
 
+    def one_at_a_time(self, connection: Connection) -> None:
+        """Of a file every transaction is the only one that writes."""
+
     def carry_out(self, write: Callable[[sqlite3.Connection], T]) -> T:
         with self.transaction() as connection:
             return write(connection)

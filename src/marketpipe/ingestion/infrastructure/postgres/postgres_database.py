@@ -38,6 +38,9 @@ FIND_STORE: Final = "SELECT store_id FROM stores WHERE location = $1"
 ADD_STORE: Final = "INSERT INTO stores (location) VALUES ($1) ON CONFLICT DO NOTHING"
 VERSION: Final = "SELECT CAST(sum(number) AS BIGINT) FROM writers"
 WHO_IS_DEAD: Final = "SELECT name FROM unnest(CAST(? AS TEXT[])) AS given (name) WHERE NOT is_alive(name)"
+# A lock of the transaction, with a number for its purpose and that of the store.
+ONE_AT_A_TIME: Final = "SELECT pg_advisory_xact_lock(CAST(? AS INTEGER), CAST(? AS INTEGER))"
+WRITING: Final = 1_296_061_777
 IS_OURS: Final = "SELECT 1 FROM stores WHERE store_id = ? AND location = ?"
 
 
@@ -88,6 +91,9 @@ class PostgresDatabase:
         """Write in one transaction, and commit at the end."""
         with self._used(), self._joined() as connection:
             yield connection
+
+    def one_at_a_time(self, connection: Connection) -> None:
+        connection.execute(ONE_AT_A_TIME, (WRITING, self.store_id))
 
     def carry_out(self, write: Callable[[Transaction], T]) -> T:
         with self._used():

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from marketpipe.ingestion.domain.ingestion_checkpoint import IngestionCheckpoint, LeasedDays
 from marketpipe.ingestion.infrastructure.postgres.holders import process_of
-from marketpipe.ingestion.infrastructure.postgres.postgres_database import PostgresDatabase
+from marketpipe.ingestion.infrastructure.postgres.postgres_database import ONE_AT_A_TIME, PostgresDatabase
 from marketpipe.ingestion.infrastructure.postgres.transactions import Transaction
 from marketpipe.ingestion.infrastructure.sql.checkpoints import SELECT_CHANGED_DAYS, parsed_checkpoints
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
@@ -17,9 +17,7 @@ from marketpipe.shared_kernel.domain.timestamp import Clock, Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradingDate
 
 # One at a time takes leases of a store, so that what was settled can be told from what is leased.
-ONE_AT_A_TIME: Final = "SELECT pg_advisory_xact_lock(CAST(? AS INTEGER), CAST(? AS INTEGER))"
 TAKING: Final = 1_296_061_776
-"""The first of the two numbers of that lock; the second is that of the store."""
 # One that a transaction has in hand is not waited for: it stays until that ends, or is ended by the database.
 DELETE_ENDED: Final = (
     "DELETE FROM leases WHERE lease_id IN (SELECT lease_id FROM leases WHERE store_id = ? AND holder <> ? "
@@ -49,7 +47,8 @@ COUNT_LEASED: Final = (
 # Only those that gain a minute are renewed, so that most calls write nothing.
 EXTEND: Final = (
     "UPDATE leases SET until = moment() + ?1 WHERE lease_id IN (SELECT lease_id FROM leases "
-    "WHERE holder = ?2 AND until < moment() + ?1 - 60000000 FOR UPDATE SKIP LOCKED)"
+    "WHERE holder = (SELECT holder FROM leases WHERE lease_id = ?2) AND until < moment() + ?1 - 60000000 "
+    "FOR UPDATE SKIP LOCKED)"
 )
 PIN: Final = "UPDATE leases SET until = ? WHERE lease_id = ?"
 UNPIN: Final = "UPDATE leases SET until = moment() + ? WHERE lease_id = ?"
@@ -92,7 +91,7 @@ class PostgresLeases:
 
     def pin(self, lease: int, until: Timestamp) -> bool:
         # Apart: in one transaction with what is written, threads of this process would wait for one another.
-        self._database.alone(EXTEND, (self._from_now(until), self._database.holder_name()))
+        self._database.alone(EXTEND, (self._from_now(until), lease))
         with self._database.transaction() as connection:
             return connection.execute(PIN, (NEVER, lease)).rowcount == 1
 

@@ -107,6 +107,8 @@ WORDS: Final = (
     (r"\bTEXT\b", 'TEXT COLLATE "C"'),
     (r"\bBLOB\b", "BYTEA"),
     (r"\bREAL\b", "DOUBLE PRECISION"),
+    # It would be checked for every row, of a store that is never deleted. SQLite does not check it either.
+    (r" REFERENCES stores", ""),
 )
 
 

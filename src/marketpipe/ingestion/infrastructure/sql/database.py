@@ -56,6 +56,12 @@ class Database(Protocol):
     def transaction(self, *, durable: bool = False) -> AbstractContextManager[Connection]:
         """Write in one transaction, and commit at the end; a ``durable`` commit survives a power failure too."""
 
+    def one_at_a_time(self, connection: Connection) -> None:
+        """Let all other transactions of the store that call this wait until this one has ended.
+
+        To be called before what is read decides what is written, unless a lease protects it.
+        """
+
     def carry_out(self, write: Callable[[Connection], T]) -> T:
         """Write in one transaction, which may be tried again: ``write`` is called once for each attempt."""
 

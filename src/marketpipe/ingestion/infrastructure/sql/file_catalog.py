@@ -76,6 +76,8 @@ class SqlFileCatalog:
         if change.is_empty:
             return
         with self._database.transaction(durable=True) as connection:
+            if change.second_names or change.appended or change.times:
+                self._database.one_at_a_time(connection)
             found = self._existing(connection, [*change.second_names])
             self._place(connection, (found[path].at(name) for path, name in change.second_names.items()))
             connection.executemany(REMOVE, [(self._database.store_id, *_split(path)) for path in change.removed])

@@ -48,6 +48,7 @@ class SqlOfficialYears:
 
     def record(self, checked_at: Timestamp, years: Sequence[StoredOfficialYear]) -> None:
         with self._database.transaction() as connection:
+            self._database.one_at_a_time(connection)
             for stored in years:
                 if stored.error is not None:
                     continue
@@ -59,6 +60,7 @@ class SqlOfficialYears:
 
     def reopen(self, symbol: Symbol, dates: Collection[TradingDate]) -> None:
         with self._database.transaction() as connection:
+            self._database.one_at_a_time(connection)
             for year in {date.day.year for date in dates}:
                 key = self._database.store_id, str(symbol), year
                 known = connection.execute(SELECT_YEARS, (*key, year)).fetchone()

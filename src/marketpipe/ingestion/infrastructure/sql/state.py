@@ -79,6 +79,7 @@ class SqlState:
         bound = identity.provider, identity.feed, identity.adjustment, identity.asof, str(kind)
         self._database.holder_name()  # from here on other processes see that this store is in use
         with self._database.transaction() as connection:
+            self._database.one_at_a_time(connection)
             (known,) = connection.execute(SELECT_DATASET, (self._database.store_id,)).fetchall()
             self._refuse_others(*_dataset(*known), identity, kind)
             connection.execute(
