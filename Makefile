@@ -92,7 +92,7 @@ run-tests: $(VENV)/.installed-dev
 
 # A file's tests stay in one process: each process has servers of its own.
 test-servers: $(VENV)/.installed-servers
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/servers
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/servers tests/contract
 
 test-thoroughly: $(VENV)/.installed-dev
 	$(THOROUGH) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(THOROUGH_TESTS)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
+from tests.support.installed import LATER, WAITS
 from tests.support.postgres_server import database_url, postgres_server
 from tests.support.s3_servers import moto, rclone, s3_server, seaweed
 
@@ -14,8 +14,8 @@ __all__ = ["database_url", "moto", "postgres_server", "rclone", "s3_server", "se
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if os.environ.get("MARKETPIPE_SERVERS") == "later":
-        later = pytest.mark.skip(reason="real servers take minutes: 'make test-servers' runs these tests")
+    if LATER:
+        later = pytest.mark.skip(reason=WAITS)
         for item in items:
             if item.path.is_relative_to(Path(__file__).parent):
                 item.add_marker(later)

@@ -28,6 +28,10 @@ EXTRAS: Final = {"weed": "servers", "rclone": "servers", "moto_server": "dev"}
 """The extra of this project that has each program. CI installs both."""
 REQUIRED: Final = os.environ.get("MARKETPIPE_REQUIRE_SERVERS") == "1"
 """Set in CI: a test whose program is not installed fails instead of being skipped."""
+LATER: Final = os.environ.get("MARKETPIPE_SERVERS") == "later"
+"""Set by ``make test``: what takes minutes with real databases and buckets is left to ``make test-servers``."""
+LEFT: Final = frozenset({"initdb", "postgres", *EXTRAS})
+WAITS: Final = "real servers take minutes: 'make test-servers' runs it"
 
 
 def find_program(name: str) -> str | None:
@@ -62,6 +66,8 @@ def needs(*programs: str) -> pytest.MarkDecorator:
 
 
 def require(*programs: str) -> None:
-    """Skip the test that runs if it cannot start these programs; fail it in CI."""
+    """Skip the test that runs if it cannot start these programs, and fail it in CI; skip it if servers come later."""
+    if LATER and LEFT & {*programs}:
+        pytest.skip(WAITS)
     if (reason := why_not(*programs)) is not None:
         (pytest.fail if REQUIRED else pytest.skip)(reason)
