@@ -161,6 +161,7 @@ from .storage.domain.exported_file import FileFormat as FileFormat
 from .storage.domain.integrity import Damage as Damage
 from .storage.domain.integrity import IntegrityProblem as IntegrityProblem
 from .storage.domain.integrity import IntegrityReport as IntegrityReport
+from .storage.domain.published_table import PublicationReport as PublicationReport
 from .storage.domain.storage_metadata import AggregationReport as AggregationReport
 from .store_copying import copy_store as copy_store
 from .terminal.progress import show_progress as show_progress

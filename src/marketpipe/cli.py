@@ -79,6 +79,7 @@ SECTIONS: Mapping[str, Mapping[str, Command | Group]] = {
         "recover": checking.recover,
         "gc": upkeep.gc,
         "copy": moving.copy,
+        "publish-delta": upkeep.publish_delta,
         "state": Group("Move what is recorded of the bars.", {"copy": moving.copy_state}),
     },
     "Set-up": {

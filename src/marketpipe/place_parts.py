@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from marketpipe.shared_kernel.domain.object_catalog import FileCatalog
     from marketpipe.shared_kernel.infrastructure.exchange_calendar import CalendarCache
     from marketpipe.shared_kernel.infrastructure.machine.machine import Machine
+    from marketpipe.storage.application.table_publication import TablePublication
     from marketpipe.storage.infrastructure.bucket_upkeep.orphans import OrphanCollector
     from marketpipe.storage.infrastructure.bucket_upkeep.recovered_catalog import RecoveredCatalog
     from marketpipe.storage.infrastructure.objects.guarded_objects import ProbedObjects
@@ -154,6 +155,18 @@ def new_orphan_collector(parts: Parts) -> OrphanCollector:
     from marketpipe.storage.infrastructure.bucket_upkeep.orphans import OrphanCollector
 
     return OrphanCollector(file_catalog(parts), object_store(parts), parts.machine.new_name, parts.clock.now())
+
+
+def new_table_publication(parts: Parts) -> TablePublication:
+    """Make what publishes the bars of a bucket as a table. What publishes others than Delta takes its place here."""
+    from marketpipe.storage.application.table_publication import TablePublication
+    from marketpipe.storage.infrastructure.published_table.delta_log import ROOT, DeltaLog
+    from marketpipe.storage.infrastructure.published_table.table_contents import LiveTable
+
+    at, now = (file_catalog(parts), object_store(parts)), partial(now_ns, parts)
+    place = f"{url_of(parts.config.output_path)}/{ROOT.rstrip('/')}"
+    source = LiveTable(*at, parts.machine.new_name, now, parts.machine.threads.executor)
+    return TablePublication(source, DeltaLog(*at, place, now, parts.clock.sleep), place)
 
 
 def new_recovered_catalog(parts: Parts) -> RecoveredCatalog:

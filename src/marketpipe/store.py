@@ -62,6 +62,7 @@ from . import (
     exports,
     monitoring,
     place_parts,
+    publishing,
     reading,
     recovering,
     reporting,
@@ -257,7 +258,7 @@ class Store:
 
     load, export, export_query, drop = reading.load, exports.export, exports.export_query, dropping.drop
     recover, copy_state = recovering.recover, state_copying.copy_state
-    compact, gc = compacting.compact, collecting.gc
+    compact, gc, publish_delta = compacting.compact, collecting.gc, publishing.publish_delta
     report = reporting.report
     health, metrics_registry, expose_store = monitoring.health, monitoring.metrics_registry, monitoring.expose_store
     serve_metrics, write_metrics = monitoring.serve_metrics, monitoring.write_metrics

@@ -122,6 +122,7 @@ PUBLIC_NAMES = [
     "ProviderTraits",
     "ProviderUnavailableError",
     "ProviderUnreachableError",
+    "PublicationReport",
     "QueryError",
     "RateLimitReport",
     "RateLimitWaited",

@@ -4,7 +4,7 @@
     own_bars.py         what brings a user's own bars in, and takes symbols out: import, sample, drop
     checking.py         what checks a store: coverage, verify, recover, freeze, validate
     reading.py          what shows a store: query, export, status, metrics
-    upkeep.py           what keeps a bucket in order: gc
+    upkeep.py           what a bucket needs: gc, publish-delta
     setup.py            what a store is set up with: providers, init, config, plugin
     options.py          the options that commands share
     general_options.py  the options that every command has

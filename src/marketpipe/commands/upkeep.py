@@ -43,6 +43,25 @@ def gc(
         print_collection(report, as_json=json)
 
 
+def publish_delta(config: Config = None, json: Json = False) -> None:
+    """Publish the bars of a store in a bucket as a Delta table.
+
+    DuckDB, Polars, Spark and pandas read it, with the columns symbol and trading_date, as of one moment. Run
+    'marketpipe compact' before: months that it has made objects of are in the table as they are, and other days are
+    copied. Exit code 1: some days are not in the table; they are named with the reason.
+
+    marketpipe publish-delta
+    """
+    from marketpipe.terminal.upkeep import print_publication
+
+    with open_store(config) as pipeline:
+        report = pipeline.publish_delta()
+    if is_wanted(report.ok, json):
+        print_publication(report, as_json=json)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
 def _time(text: str) -> timedelta:
     found = re.fullmatch(r"(\d{1,6})([smhd])", text, re.ASCII)
     if found is None:

@@ -6,6 +6,7 @@ from attrs import asdict
 
 from marketpipe.shared_kernel.domain.errors import count_of
 from marketpipe.storage.domain.bucket_upkeep import CollectionReport, StoreCopyReport
+from marketpipe.storage.domain.published_table import PublicationReport
 from marketpipe.terminal.output import megabytes, out, print_json
 
 
@@ -34,3 +35,18 @@ def print_copy(report: StoreCopyReport, *, as_json: bool) -> None:
     days = count_of(report.rows["checkpoints"], "symbol-day")
     out(f"{report.source}: {count_of(report.files, 'file')}, {megabytes(report.size_bytes)}, copied to {report.target}")
     out(f"{days} and {count_of(report.rows['jobs'], 'job')} recorded there")
+
+
+def print_publication(report: PublicationReport, *, as_json: bool) -> None:
+    if as_json:
+        print_json({**asdict(report), "ok": report.ok})
+        return
+    table = f"{count_of(report.rows, 'bar')} in {count_of(report.objects, 'object')}, {megabytes(report.bytes)}"
+    out(f"{report.place}: version {report.version:,}, {table}")
+    changed = f"{count_of(report.added, 'object')} added, {report.removed:,} removed"
+    out(changed if report.added or report.removed else "nothing has changed since that version")
+    if report.copied:
+        copied = f"{count_of(report.copied, 'object')}, {megabytes(report.copied_bytes)}"
+        out(f"{copied}: copies of days that are in no month object; 'marketpipe compact' makes these")
+    for left in report.left:
+        out(f"not in the table: {left}")

@@ -19,6 +19,7 @@ from marketpipe.shared_kernel.events import (
 from marketpipe.storage.domain.compaction import CompactedMonth, RecordedIn
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.integrity import CheckedFile, IntegrityProblem, StoreArea
+from marketpipe.storage.domain.published_table import TableContents, TableFile, TableVersion
 from marketpipe.storage.domain.storage_metadata import AggregationReport
 
 
@@ -133,6 +134,26 @@ class MonthsTogether(Protocol):
         """Yield what became of each month of a batch, as ``MonthForms.compact`` returns it. All change at one moment.
 
         ``confirm`` raises ``StoreBusyError`` if the days of the months are not leased any more.
+        """
+
+
+class TableSource(Protocol):
+    """What a table of all live minute bars consists of."""
+
+    def contents(self) -> TableContents:
+        """Return the objects that have each live bar once, of one moment. Some may have been made for it.
+
+        Raises ``StorageError``.
+        """
+
+
+class TablePublisher(Protocol):
+    """A table that other programs read, over objects of the store. One at a time may publish it."""
+
+    def publish(self, files: Collection[TableFile]) -> TableVersion:
+        """Let the table consist of just these objects, at one moment; return its version, which stays if it does so.
+
+        Objects that leave it stay readable for a while. Raises ``StorageError`` and ``StateError``.
         """
 
 

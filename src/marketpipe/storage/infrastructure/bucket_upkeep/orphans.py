@@ -22,7 +22,7 @@ from marketpipe.storage.infrastructure.bucket_upkeep.catalog_snapshots import (
     written_snapshot,
 )
 from marketpipe.storage.infrastructure.objects.condition_probe import PROBES
-from marketpipe.storage.infrastructure.objects.object_store import PACKS, ObjectStore, StoredObject
+from marketpipe.storage.infrastructure.objects.object_store import ObjectStore, StoredObject, packs_in
 
 MARKS: Final = "marks/"
 Counts = tuple[int, int, int, int, int, int]
@@ -44,7 +44,7 @@ class OrphanCollector:
         ``StorageError`` and ``StateError``; call it again then.
         """
         before = self._moment_ns() - grace // timedelta(microseconds=1) * 1000
-        packs = [*self.store.listed(PACKS)]
+        packs = [*packs_in(self.store)]
         counts, orphans = self._judged(packs, before)
         covered = [pack.key for pack in packs if pack.modified_ns < before]
         key = snapshot_key(self.now, self.new_name())
@@ -60,7 +60,7 @@ class OrphanCollector:
     def collectable(self, grace: timedelta) -> CollectionReport:
         """Return what would be removed by this machine's clock, and change nothing."""
         before = (self.now.epoch_micros - grace // timedelta(microseconds=1)) * 1000
-        counts, _ = self._judged([*self.store.listed(PACKS)], before)
+        counts, _ = self._judged([*packs_in(self.store)], before)
         return CollectionReport(*counts, len(snapshots(self.store)), None, dry_run=True)
 
     def _judged(self, packs: list[StoredObject], before: int) -> tuple[Counts, list[StoredObject]]:

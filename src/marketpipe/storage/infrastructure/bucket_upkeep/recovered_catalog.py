@@ -12,7 +12,7 @@ from typing import Final
 
 from marketpipe.shared_kernel.domain.object_catalog import INLINE, AppendedLines, CatalogChange, FileCatalog, PlacedFile
 from marketpipe.storage.infrastructure.bucket_upkeep.catalog_snapshots import all_files, newest_snapshot
-from marketpipe.storage.infrastructure.objects.object_store import PACKS, ObjectStore
+from marketpipe.storage.infrastructure.objects.object_store import ObjectStore, packs_in
 from marketpipe.storage.infrastructure.objects.packs import PackIndex, index_of
 
 READING_THREADS: Final = 16
@@ -36,7 +36,7 @@ class RecoveredCatalog:
         """Read the newest snapshot, and the end of each pack since, with one request each. Raises ``StorageError``."""
         snapshot = newest_snapshot(self._store)
         self._files = dict(snapshot.files)
-        packs = [pack for pack in self._store.listed(PACKS) if pack.key not in snapshot.covered]
+        packs = [pack for pack in packs_in(self._store) if pack.key not in snapshot.covered]
         with new_executor(READING_THREADS, "marketpipe-recover") as executor:
             indexes = executor.map(lambda pack: (pack.key, index_of(self._store, pack)), packs)
             self._apply(dict(indexes))

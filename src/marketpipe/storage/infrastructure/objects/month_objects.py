@@ -20,6 +20,7 @@ from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.storage.domain.compaction import CompactedMonth, RecordedIn
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.integrity import StoreArea
+from marketpipe.storage.domain.published_table import TableFigures
 from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE
 from marketpipe.storage.infrastructure.compacted.parquet_footers import NotAFooter
 from marketpipe.storage.infrastructure.objects.object_store import ObjectStore
@@ -27,7 +28,6 @@ from marketpipe.storage.infrastructure.objects.packs import NewPackedFile, Pack,
 from marketpipe.storage.infrastructure.objects.table_objects import (
     MOST_ROW_GROUPS,
     TABLES,
-    TableFigures,
     new_table_object,
 )
 from marketpipe.storage.infrastructure.publishing.month_folders import (

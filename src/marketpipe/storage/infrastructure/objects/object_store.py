@@ -12,6 +12,9 @@ PUT, GET, HEAD, LIST, DELETE = REQUEST_KINDS = "put", "get", "head", "list", "de
 PACKS: Final = "objects/"
 """Where all packs are, below the prefix of a store."""
 
+LOG: Final = "_delta_log/"
+"""What is below is the log of a published table, and no pack."""
+
 
 @frozen
 class StoredObject:
@@ -20,6 +23,11 @@ class StoredObject:
     key: str
     size: int
     modified_ns: int
+
+
+def packs_in(store: ObjectStore) -> Iterator[StoredObject]:
+    """Yield all packs, with one listing. Raises ``StorageError``."""
+    return (stored for stored in store.listed(PACKS) if LOG not in stored.key)
 
 
 class ObjectStore(Protocol):

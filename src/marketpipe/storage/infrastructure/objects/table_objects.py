@@ -17,6 +17,7 @@ from typing import Final
 from attrs import evolve, field, frozen
 
 from marketpipe.shared_kernel.domain.object_catalog import CatalogChange
+from marketpipe.storage.domain.published_table import TableFigures
 from marketpipe.storage.infrastructure.compacted.month_file import (
     END_BYTES,
     MONTH_FILE,
@@ -77,20 +78,6 @@ CONSTANT_COLUMNS: Final = (
     SYMBOL_COLUMN | {ANNOTATION: (STRUCT, {1: (STRUCT, {})})},
     DATE_COLUMN | {ANNOTATION: (STRUCT, {6: (STRUCT, {})})},
 )
-
-
-@frozen
-class TableFigures:
-    """What a table has: its rows, and the range of its columns. Times are in microseconds since 1970.
-
-    ``files`` are those that it consists of. A time is None if a file does not say it.
-    """
-
-    files: int
-    rows: int
-    symbols: tuple[str, str]
-    dates: tuple[str, str]
-    times: tuple[int, int] | None
 
 
 @frozen

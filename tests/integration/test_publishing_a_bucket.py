@@ -1,0 +1,311 @@
+"""A store in a bucket is published as a Delta table: each reader finds each live bar once, of one moment."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from attrs import define
+
+from marketpipe import Pipeline
+from marketpipe.place_parts import store_lock
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, StoreBusyError
+from marketpipe.storage.infrastructure.objects.object_store import ObjectStore
+from marketpipe.testing import FakeClock
+from tests.support.bucket_stores import bucket_config, in_folders, over
+from tests.support.pipeline_ring import config, minutes, pipeline
+from tests.support.scripted_provider import ScriptedProvider
+
+deltalake = pytest.importorskip("deltalake")
+
+SYMBOLS = ("AAPL", "BRK.B", "MSFT")
+DATES = ("2024-01-02", "2024-01-03", "2024-02-01", "2024-02-02")
+DAY = timedelta(hours=24)
+
+
+class Killed(BaseException):
+    """As of a process that ends at once."""
+
+
+@define
+class Watched:
+    """An object store that tells what is put."""
+
+    store: ObjectStore
+    bucket: Bucket
+
+    def put_new(self, key: str, content: bytes) -> bool:
+        done = self.store.put_new(key, content)
+        self.bucket.has_put(key)
+        return done
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+
+class Bucket:
+    """A bucket that is a folder, and pipelines over it.
+
+    ``kill_at``: the next put of a key that begins so kills the process, after it.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.clock, self.kill_at, self.puts = root, FakeClock(), "-", list[str]()
+        bars = {
+            symbol: {date: minutes(date, 8, price=100.0 + number) for number, date in enumerate(DATES)}
+            for symbol in SYMBOLS
+        }
+        self.provider = ScriptedProvider(bars)
+        self.table = root / "bucket" / "bars" / "objects" / "delta"
+
+    def open(self) -> Pipeline:
+        config = bucket_config(self.root, symbols=SYMBOLS, start=DATES[0], end=DATES[-1])
+        return over(self._store(in_folders(self.root)), config, self.provider, self.clock)
+
+    def _store(self, new_store: Callable[[str], ObjectStore]) -> Callable[[str], ObjectStore]:
+        return lambda url: Watched(new_store(url), self)
+
+    def has_put(self, key: str) -> None:
+        self.puts.append(key)
+        if key.startswith(self.kill_at):
+            self.kill_at = "-"
+            raise Killed
+
+    def collect(self) -> None:
+        """Remove what is in no file, as if everything had been put two days ago."""
+        for path in (self.root / "bucket").rglob("*"):
+            moment = path.stat().st_mtime - 2 * DAY.total_seconds()
+            os.utime(path, (moment, moment))
+        with self.open() as other:
+            other.gc()
+
+    def rows(self, version: int | None = None) -> list[tuple[Any, ...]]:
+        """Return the bars that the table has, ascending."""
+        read = deltalake.DeltaTable(str(self.table), version=version).to_pyarrow_table()
+        names = ["symbol", "timestamp", "open", "close", "volume"]
+        return sorted(tuple(row[name] for name in names) for row in read.select(names).to_pylist())
+
+
+def live(store: Pipeline) -> list[tuple[Any, ...]]:
+    loaded = store.load(SYMBOLS, DATES[0], DATES[-1]).to_pylist()
+    return sorted((row["symbol"], row["timestamp"], row["open"], row["close"], row["volume"]) for row in loaded)
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> Bucket:
+    return Bucket(tmp_path)
+
+
+@pytest.fixture
+def store(bucket: Bucket) -> Iterator[Pipeline]:
+    with bucket.open() as made:
+        assert made.ingest().ok
+        yield made
+
+
+def correct(bucket: Bucket, store: Pipeline) -> None:
+    bucket.clock.advance(60)
+    bucket.provider.bars["MSFT"][DATES[1]] = minutes(DATES[1], 5, price=300.0)
+    store.audit(SYMBOLS, DATES[0], DATES[-1], adopt=True)
+
+
+def test_a_compacted_store_is_published_without_a_copy(bucket: Bucket, store: Pipeline) -> None:
+    store.compact()
+    bucket.puts.clear()
+
+    report = store.publish_delta()
+
+    assert (report.ok, report.version, report.objects, report.copied) == (True, 0, 2, 0)
+    assert bucket.puts == ["objects/delta/_delta_log/00000000000000000000.json"]
+    assert bucket.rows() == live(store)
+    assert report.rows == len(live(store))
+    assert report.place == "s3://bucket/bars/objects/delta"
+
+
+def test_days_that_are_in_no_month_object_are_copied_once(bucket: Bucket, store: Pipeline) -> None:
+    first = store.publish_delta()
+    assert (first.copied, first.objects) == (len(DATES), len(DATES))
+    assert bucket.rows() == live(store)
+
+    again = store.publish_delta()
+    assert (again.version, again.added, again.removed, again.copied) == (0, 0, 0, 0)
+
+    correct(bucket, store)
+    third = store.publish_delta()
+    assert (third.version, third.added, third.removed, third.copied) == (1, 1, 1, 1)
+    assert bucket.rows() == live(store)
+
+    store.compact()
+    bucket.clock.advance(60)
+    last = store.publish_delta()
+    assert (last.version, last.objects, last.copied) == (2, 2, 0)
+    assert bucket.rows() == live(store)
+
+
+def test_a_correction_of_a_compacted_day_doubles_no_row(bucket: Bucket, store: Pipeline) -> None:
+    store.compact()
+    store.publish_delta()
+    before = bucket.rows()
+    correct(bucket, store)
+
+    report = store.publish_delta()
+
+    assert (report.added, report.removed) == (3, 1)  # days of MSFT, and the month files that are left of the object
+    assert bucket.rows() == live(store) != before
+    assert bucket.rows(version=0) == before
+
+
+READERS: dict[str, Callable[[Path], int]] = {}
+
+
+def reader(read: Callable[[Path], int]) -> Callable[[Path], int]:
+    READERS[read.__name__] = read
+    return read
+
+
+@reader
+def polars(table: Path) -> int:
+    pl = pytest.importorskip("polars")
+    return int(pl.scan_delta(str(table)).filter(pl.col("symbol") == "BRK.B").collect().height)
+
+
+@reader
+def pandas(table: Path) -> int:
+    frame = deltalake.DeltaTable(str(table)).to_pandas(filters=[("symbol", "=", "BRK.B")])
+    return len(frame)
+
+
+@reader
+def duckdb_over_arrow(table: Path) -> int:
+    bars = deltalake.DeltaTable(str(table)).to_pyarrow_dataset()
+    with duckdb.connect() as connection:
+        connection.register("bars", bars)
+        (found,) = connection.sql("SELECT count(*) FROM bars WHERE symbol = 'BRK.B'").fetchall()
+    return int(found[0])
+
+
+@reader
+def datafusion(table: Path) -> int:
+    builder = deltalake.QueryBuilder().register("bars", deltalake.DeltaTable(str(table)))
+    found = builder.execute("SELECT timestamp FROM bars WHERE symbol = 'BRK.B' AND trading_date < '2025-01-01'")
+    return int(found.read_all().num_rows)
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+@pytest.mark.parametrize("compacted", [False, True])
+def test_readers_select_a_symbol(bucket: Bucket, store: Pipeline, read: Callable[[Path], int], compacted: bool) -> None:
+    if compacted:
+        store.compact()
+    store.publish_delta()
+    assert read(bucket.table) == store.load("BRK.B", DATES[0], DATES[-1]).num_rows
+
+
+def test_readers_skip_objects_by_their_statistics(bucket: Bucket, store: Pipeline) -> None:
+    store.compact()
+    store.publish_delta()
+    table = deltalake.DeltaTable(str(bucket.table))
+    stats = table.get_add_actions(flatten=True)
+    found = {name: sorted(map(str, stats[name].to_pylist())) for name in ("min.trading_date", "max.trading_date")}
+    assert found == {"min.trading_date": [DATES[0], DATES[2]], "max.trading_date": [DATES[1], DATES[3]]}
+    assert sum(stats["num_records"].to_pylist()) == len(live(store))
+
+
+def test_other_programs_cannot_write_to_the_table(bucket: Bucket, store: Pipeline) -> None:
+    store.compact()
+    store.publish_delta()
+    table = deltalake.DeltaTable(str(bucket.table))
+    with pytest.raises(Exception, match="features required"):
+        table.optimize.compact()
+    with pytest.raises(Exception, match="features required"):
+        deltalake.write_deltalake(table, table.to_pyarrow_table(), mode="overwrite")
+    assert bucket.rows() == live(store)
+
+
+def test_gc_keeps_what_the_table_names_and_named_a_day_ago(bucket: Bucket, store: Pipeline) -> None:
+    store.publish_delta()  # of copies
+    former = bucket.rows()
+    correct(bucket, store)
+    store.compact()
+    bucket.collect()
+    assert bucket.rows() == former
+    store.publish_delta()
+    bucket.collect()
+
+    assert bucket.rows() == live(store) != former
+    assert bucket.rows(version=0) == former
+
+    bucket.clock.advance(DAY.total_seconds() + 60)
+    store.publish_delta()
+    bucket.collect()
+    assert bucket.rows() == live(store)
+    with pytest.raises(OSError, match="not found"):
+        bucket.rows(version=0)
+
+
+@pytest.mark.parametrize("key", ["objects/delta/_delta_log", "objects/delta/"])
+def test_a_publisher_that_is_killed_leaves_a_table_that_the_next_one_carries_on(
+    bucket: Bucket, store: Pipeline, key: str
+) -> None:
+    store.publish_delta()
+    correct(bucket, store)
+    bucket.kill_at = key
+    with bucket.open() as dying, pytest.raises(Killed):
+        dying.publish_delta()
+
+    bucket.clock.advance(60)
+    with bucket.open() as other:
+        other.publish_delta()
+        assert bucket.rows() == live(other)
+    assert len([*(bucket.table / "_delta_log").iterdir()]) == 2
+
+
+def test_two_versions_are_ten_seconds_apart(bucket: Bucket, store: Pipeline) -> None:
+    store.publish_delta()
+    bucket.provider.bars["MSFT"][DATES[1]] = minutes(DATES[1], 5, price=300.0)
+    store.audit(SYMBOLS, DATES[0], DATES[-1], adopt=True)
+    store.publish_delta()
+    logs = sorted((bucket.table / "_delta_log").iterdir())
+    moments = [json.loads(path.read_text().splitlines()[0])["commitInfo"]["timestamp"] for path in logs]
+    assert moments[1] - moments[0] >= 10_000
+
+
+def test_one_at_a_time_publishes(bucket: Bucket, store: Pipeline) -> None:
+    with (
+        store_lock(store._parts, "table", waits=False).acquired(),
+        bucket.open() as other,
+        pytest.raises(StoreBusyError),
+    ):
+        other.publish_delta()
+
+
+def test_a_lost_state_is_made_again_beside_the_log_of_a_table(bucket: Bucket, store: Pipeline) -> None:
+    store.compact()
+    store.publish_delta()
+    bars = live(store)
+    store.close()
+    for path in (bucket.root / "state").iterdir():
+        path.unlink()
+    with bucket.open() as other:
+        other.recover()
+        assert live(other) == bars
+        bucket.clock.advance(60)
+        report = other.publish_delta()
+        assert report.version in (0, 1)
+        assert bucket.rows() == bars
+
+
+def test_a_store_on_a_disk_is_not_published(tmp_path: Path) -> None:
+    on_disk = pipeline(config(tmp_path, SYMBOLS, DATES[0], DATES[-1]), ScriptedProvider({}), FakeClock())
+    with on_disk as made, pytest.raises(ConfigurationError, match="is on a disk"):
+        made.publish_delta()
+
+
+def test_a_bucket_without_bars_is_not_published(bucket: Bucket) -> None:
+    with bucket.open() as made, pytest.raises(ConfigurationError, match="s3://bucket/bars has no minute bars"):
+        made.publish_delta()
