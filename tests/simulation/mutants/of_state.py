@@ -214,7 +214,7 @@ OF_STATE: Final = (
         ("lost",),
         told("""
             2024-03-05 12:30 corrected symbol=AAPL date=2024-03-05 bars=2 until=2024-03-06T01:35:00Z
-            2024-03-06 01:31 ingest | beside: ingest [pause 1500 at sql BEGIN 7]
+            2024-03-06 01:31 ingest | beside: ingest [pause 1500 at sql BEGIN 9]
         """),
     ),
 )
