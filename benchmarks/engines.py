@@ -3,7 +3,7 @@
     python benchmarks/engines.py [PART…] [--runs 5] [--symbols 16] [--sessions 128] [--kills 20] [--folder DIR]
 
 processors: dask against processes, two workers, a provider without latency; without the start of the processes.
-latency: dask with 1, 2 and 4 workers, a provider of 400 ms and pages of 2,000 bars, so that the processors have time.
+latency: dask with 1, 2 and 4 workers, a provider of 400 ms and pages of 500 bars, so that the processors have time.
 workers: one of two is killed --kills times: everything is stored, and at most one batch is asked again for each.
 scheduler: it is killed; how long it takes until the run is interrupted, and what the next run asks for again.
 """
@@ -38,7 +38,7 @@ from marketpipe import Credentials, Pipeline, PipelineConfig
 from marketpipe.shared_kernel.domain.errors import EngineFailedError
 from marketpipe.shared_kernel.events import AttemptLost, SymbolDaysRecorded
 
-BARS_A_DAY, PAGE, LATENCY_MS = 390, 2_000, 400
+BARS_A_DAY, PAGE, LATENCY_MS = 390, 500, 400
 FEW_BARS_A_DAY, SMALL_PAGE = 20, 400
 """Of a symbol of which nothing is known, 128 sessions are one batch; these make it small."""
 KEYS = {"ALPACA_KEY": "key", "ALPACA_SECRET": "secret"}
@@ -73,13 +73,13 @@ def compare_with_processes(root: Path, options: argparse.Namespace) -> None:
 
 
 def scale_with_workers(root: Path, options: argparse.Namespace) -> None:
-    """Each worker has four batches of some 25 pages to fetch."""
-    last = last_date(options.sessions)
+    """Each worker has two batches of some 50 pages to fetch."""
+    last = last_date(options.sessions // 2)
     rates = dict[int, list[float]]({1: [], 2: [], 4: []})
     with PageServer(str(FIRST), last, BARS_A_DAY, latency_ms=LATENCY_MS, page_limit=PAGE) as server:
         for _ in range(options.runs):
             for workers, some in rates.items():
-                symbols = numbered_symbols(4 * workers + 1)
+                symbols = numbered_symbols(2 * workers + 1)
                 some.append(rate_once_started(config(root, server.url, symbols, last, workers=workers)))
                 print(f"  {workers} workers {some[-1]:>10,.0f} bars/s", flush=True)
     for workers in (2, 4):
