@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from attrs import define, field
+
+from marketpipe.shared_kernel.domain.errors import StorageError
+from marketpipe.storage.domain.published_table import TableFigures, TableFile
+from marketpipe.storage.infrastructure.published_table.delta_log import FORMER, NOW, DeltaLog
+from tests.support.in_memory_file_catalog import InMemoryFileCatalog
+from tests.support.in_memory_object_store import InMemoryObjectStore
+
+SECOND = 1_000_000_000
+DAY = 24 * 3600 * SECOND
+FIGURES = TableFigures(
+    3, 1200, ("AAPL", "MSFT"), ("2024-01-02", "2024-01-31"), (1_704_205_800_000_000, 1_706_734_740_000_999)
+)
+
+
+@define
+class Time:
+    now: int = 1_700_000_000 * SECOND
+    slept: list[float] = field(factory=list)
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += int(seconds * SECOND)
+
+
+def file(name: str) -> TableFile:
+    return TableFile(f"objects/delta/{name}.parquet", 100, FIGURES)
+
+
+class Table:
+    def __init__(self) -> None:
+        self.catalog, self.store, self.time = InMemoryFileCatalog(), InMemoryObjectStore(), Time()
+
+    def log(self, catalog: InMemoryFileCatalog | None = None) -> DeltaLog:
+        at = catalog or self.catalog, self.store, "s3://bucket/bars/objects/delta"
+        return DeltaLog(*at, lambda: self.time.now, self.time.sleep)
+
+    def publish(self, *names: str) -> tuple[int, int, int]:
+        self.time.now += 60 * SECOND
+        found = self.log().publish([file(name) for name in names])
+        return found.number, found.added, found.removed
+
+    def actions(self, number: int) -> list[dict[str, Any]]:
+        content = self.store.objects[f"objects/delta/_delta_log/{number:020}.json"]
+        return [json.loads(line) for line in content.splitlines()]
+
+    def names(self, folder: str) -> list[str]:
+        return [each.object.removeprefix("objects/delta/") for each in self.catalog.below(folder.rstrip("/"))]
+
+
+def test_a_version_names_what_has_come_and_gone() -> None:
+    table = Table()
+    assert table.publish("a", "b") == (0, 2, 0)
+    assert table.publish("a", "b") == (0, 0, 0)
+    assert table.publish("b", "c") == (1, 1, 1)
+
+    kinds = [next(iter(each)) for each in table.actions(0)]
+    assert kinds == ["commitInfo", "protocol", "metaData", "add", "add"]
+    _, removed, added = table.actions(1)
+    assert (removed["remove"]["path"], added["add"]["path"]) == ("a.parquet", "c.parquet")
+    assert table.names(NOW) == ["b.parquet", "c.parquet"]
+
+
+def test_what_has_left_the_table_is_named_for_a_day() -> None:
+    table = Table()
+    table.publish("a")
+    table.publish("b")
+    assert table.names(FORMER) == ["a.parquet"]
+    table.publish("b")
+    assert table.names(FORMER) == ["a.parquet"]
+    table.time.now += DAY
+    table.publish("b")
+    assert table.names(FORMER) == []
+
+
+def test_what_comes_back_is_no_former_object() -> None:
+    table = Table()
+    for names in ("a", "b", "a"):
+        table.publish(names)
+    assert (table.names(NOW), table.names(FORMER)) == (["a.parquet"], ["b.parquet"])
+
+
+def test_objects_are_named_before_the_log_names_them_and_not_longer_than_needed() -> None:
+    table = Table()
+    table.publish("a")
+    put_new = table.store.put_new
+    named = list[list[str]]()
+
+    def watched(key: str, content: bytes) -> bool:
+        named.append(sorted(table.catalog.objects()))
+        return put_new(key, content)
+
+    table.store.put_new = watched  # type: ignore[method-assign]
+    table.publish("b")
+    assert named == [["objects/delta/a.parquet", "objects/delta/b.parquet"]]
+    assert table.catalog.below("tables/delta/next") == []
+
+
+def test_a_version_that_the_catalog_does_not_know_is_caught_up_with() -> None:
+    table = Table()
+    table.publish("a")
+    other = InMemoryFileCatalog()  # as of a state that was lost: it knows no version
+    table.publish("b", "c")
+    table.time.now += 60 * SECOND
+
+    found = table.log(other).publish([file("c"), file("d")])
+
+    assert (found.number, found.added, found.removed) == (2, 1, 1)
+    assert [next(iter(each.values()))["path"] for each in table.actions(2)[1:]] == ["b.parquet", "d.parquet"]
+
+
+def test_two_publishers_cannot_write_one_version() -> None:
+    table = Table()
+    table.publish("a")
+    table.time.now += 60 * SECOND
+    put_new = table.store.put_new
+
+    def overtaken(key: str, content: bytes) -> bool:
+        put_new(key, b"{}")
+        return put_new(key, content)
+
+    table.store.put_new = overtaken  # type: ignore[method-assign]
+    with pytest.raises(StorageError, match="by another publisher"):
+        table.log().publish([file("b")])
+
+
+def test_versions_are_ten_seconds_apart() -> None:
+    table = Table()
+    table.publish("a")
+    table.time.now += 4 * SECOND
+    table.log().publish([file("b")])
+    assert table.time.slept == [6.0]
+    table.time.now += 11 * SECOND
+    table.log().publish([file("c")])
+    assert table.time.slept == [6.0]
+
+
+def test_times_are_told_in_milliseconds() -> None:
+    table = Table()
+    table.publish("a")
+    stats = json.loads(table.actions(0)[3]["add"]["stats"])
+    assert stats["numRecords"] == 1200
+    assert stats["minValues"] == {
+        "symbol": "AAPL",
+        "trading_date": "2024-01-02",
+        "timestamp": "2024-01-02T14:30:00.000Z",
+    }
+    assert stats["maxValues"]["timestamp"] == "2024-01-31T20:59:00.000Z"
