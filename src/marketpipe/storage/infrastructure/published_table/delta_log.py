@@ -22,6 +22,7 @@ from marketpipe.shared_kernel.domain.object_catalog import CatalogChange, FileCa
 from marketpipe.storage.domain.published_table import BETWEEN_VERSIONS, KEPT, TableFile, TableVersion
 from marketpipe.storage.infrastructure.objects.object_store import LOG, PACKS, ObjectStore
 from marketpipe.storage.infrastructure.objects.table_objects import TABLES
+from marketpipe.storage.infrastructure.published_table.delta_checkpoint import VERSIONS, checkpoint
 
 ROOT: Final = f"{PACKS}{TABLES}"
 """The folder of the table. Its files are named relative to it: readers in Python know no others."""
@@ -67,6 +68,7 @@ class DeltaLog:
         self.catalog.change(CatalogChange(placed=[_entry(NEXT, key, sizes[key], self.now_ns()) for key in sizes]))
         self._commit(number + 1, [*self._first(number), *map(self._remove, removed), *map(_add, added)])
         self._record(number + 1, sizes, [file.object for file in removed])
+        self._put_checkpoint(number + 1, files)
         self._forget()
         return TableVersion(number + 1, len(added), len(removed))
 
@@ -97,6 +99,16 @@ class DeltaLog:
         content = "\n".join(json.dumps(line, separators=(",", ":")) for line in lines).encode()
         if not self.store.put_new(_key(number), content):
             raise StorageError(f"{_key(number)} was written by another publisher; nothing was changed, try again")
+
+    def _put_checkpoint(self, number: int, files: Collection[TableFile]) -> None:
+        """Put a checkpoint if one is due. One that a killed publisher has not put is left out: the log is enough."""
+        if number == 0 or number % VERSIONS:
+            return
+        first = self._read(0)
+        if first is not None:
+            actions = [{kind: each} for kind in ("protocol", "metaData") for each in _of(first, kind)]
+            content = checkpoint([*actions, *({"add": {**_add(file)["add"], "dataChange": False}} for file in files)])
+            self.store.put_new(f"{ROOT}{LOG}{number:020}.checkpoint.parquet", content)
 
     def _wait(self) -> None:
         recorded = self.catalog.find(VERSION)
