@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,3 +127,29 @@ def _settled(url: str) -> set[tuple[str, str]]:
     with connected(url) as connection:
         rows = connection.execute("SELECT symbol, trading_date FROM checkpoints WHERE outcome = 'complete'").fetchall()
     return {(str(symbol), str(date)) for symbol, date in rows}
+
+
+def test_a_process_that_is_frozen_for_longer_than_its_leases_last_changes_nothing_when_it_goes_on(
+    tmp_path: Path, database_url: str, alone: dict[str, bytes]
+) -> None:
+    """As one whose network is cut: after 30 seconds without a sign of life its days are another's."""
+    with AlpacaLoopback(BARS, page_size=PAGE, fault=slowly(0.3)) as provider:
+        config = shared_config(tmp_path, provider, database_url)
+        frozen = start_marketpipe("ingest", "--config", config, cwd=tmp_path)
+        wait_until(lambda: len(provider.requests) > 4)
+        frozen.send_signal(signal.SIGSTOP)
+        other = start_marketpipe("ingest", "--config", config, cwd=tmp_path)
+        ends_well([other])
+        before = files(tmp_path), _records(database_url)
+        assert before[0] == alone
+
+        frozen.send_signal(signal.SIGCONT)
+        _, errors = frozen.communicate(timeout=LONGEST_SECONDS)
+
+    assert "Traceback" not in errors
+    assert (files(tmp_path), _records(database_url)) == before
+
+
+def _records(url: str) -> list[tuple[object, ...]]:
+    with connected(url) as connection:
+        return connection.execute("SELECT * FROM checkpoints ORDER BY symbol, trading_date").fetchall()

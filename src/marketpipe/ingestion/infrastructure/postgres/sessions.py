@@ -20,8 +20,9 @@ LONGEST_OUTAGE: Final = 30.0
 """Seconds for which a database is waited for that was there before, as while it is restarted."""
 PAUSE: Final = 0.2
 CONNECTING_SECONDS: Final = 5
+# Who is cut off, or frozen, in the middle of a transaction loses it before those that wait for its locks give up.
 OPTIONS: Final = (
-    f"-c search_path={SCHEMA},public -c lock_timeout=30s -c idle_in_transaction_session_timeout=60s "
+    f"-c search_path={SCHEMA},public -c lock_timeout=90s -c idle_in_transaction_session_timeout=30s "
     "-c client_encoding=UTF8"
 )
 OUR_WORDS: Final = "the state in "
