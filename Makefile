@@ -37,7 +37,7 @@ PROMISE_TESTS := tests/unit/ingestion tests/unit/storage/infrastructure/publishi
 help:
 	@echo "make demo    install, ingest synthetic bars without keys or network, aggregate and show them"
 	@echo "make test    install, then run every test, lint, type check and architecture contract"
-	@echo "make test-servers   install servers (600 MB), then run the tests with real ones: PostgreSQL, SeaweedFS, moto, rclone, Dask"
+	@echo "make test-servers   install servers (600 MB), then run the tests with real ones: PostgreSQL, SeaweedFS, moto, rclone, Dask, a browser"
 	@echo "make test-thoroughly   let every write fail and die at every moment, with all examples; 'make test' tries some (about 20 minutes)"
 	@echo "make simulate MINUTES=10   run the whole product in simulated worlds of fresh seeds, which are printed; see docs/explanation/simulation.md"
 	@echo "make mutants  take one promise out of the product after another, and see whether the simulated world finds it again"
@@ -92,7 +92,7 @@ run-tests: $(VENV)/.installed-dev
 
 # A file's tests stay in one process: each process has servers of its own.
 test-servers: $(VENV)/.installed-servers
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/servers tests/contract
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/servers tests/contract tests/integration/test_report_in_a_browser.py
 
 test-thoroughly: $(VENV)/.installed-dev
 	$(THOROUGH) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(THOROUGH_TESTS)

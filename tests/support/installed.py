@@ -29,8 +29,8 @@ EXTRAS: Final = {"weed": "servers", "rclone": "servers", "moto_server": "dev"}
 REQUIRED: Final = os.environ.get("MARKETPIPE_REQUIRE_SERVERS") == "1"
 """Set in CI: a test whose program is not installed fails instead of being skipped."""
 LATER: Final = os.environ.get("MARKETPIPE_SERVERS") == "later"
-"""Set by ``make test``: what takes minutes with real databases and buckets is left to ``make test-servers``."""
-LEFT: Final = frozenset({"initdb", "postgres", *EXTRAS})
+"""Set by ``make test``: what takes minutes with databases, buckets and browsers is left to ``make test-servers``."""
+LEFT: Final = frozenset({"initdb", "postgres", "chromium", *EXTRAS})
 WAITS: Final = "real servers take minutes: 'make test-servers' runs it"
 
 

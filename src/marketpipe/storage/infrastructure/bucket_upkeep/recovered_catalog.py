@@ -42,10 +42,13 @@ class RecoveredCatalog:
             self._apply(dict(indexes))
 
     def _apply(self, packs: dict[str, PackIndex]) -> None:
-        """A part whose last pack is absent is of a group that was never whole."""
+        """A part whose last pack is absent is of a group that was never whole.
+
+        Of packs of one moment those that remove something come last: what they remove was there before.
+        """
         parts = {part for index in packs.values() for part in index.parts}
         whole = ((key, index) for key, index in packs.items() if not index.is_part or key in parts)
-        for key, index in sorted(whole, key=lambda each: (each[1].moment_ns, not each[1].is_part, each[0])):
+        for key, index in sorted(whole, key=_order):
             self._apply_one(key, index)
 
     def _apply_one(self, key: str, index: PackIndex) -> None:
@@ -76,3 +79,8 @@ class RecoveredCatalog:
         if file is None or file.object == INLINE:
             return None if file is None else file.content
         return self._store.get(file.object, file.offset, file.size)
+
+
+def _order(pack: tuple[str, PackIndex]) -> tuple[int, bool, bool, str]:
+    key, index = pack
+    return index.moment_ns, not index.is_part, bool(index.changes.removed), key
