@@ -9,7 +9,7 @@ import pytest
 
 from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
 from marketpipe.ingestion.application.job_scheduler import JobScheduler
-from marketpipe.ingestion.application.leases import LEASE, LeasedBatches, LeaseGuard, leased_for_removal
+from marketpipe.ingestion.application.leases import LEASE, LeasedBatches, LeaseGuard, leased_for_removal, leased_if_free
 from marketpipe.ingestion.application.ports import SymbolDayLeases
 from marketpipe.ingestion.domain.batch_packing import PackingLimits
 from marketpipe.ingestion.domain.ingestion_checkpoint import LeasedDays
@@ -88,6 +88,18 @@ def test_a_removal_that_fails_leaves_no_lease(
         raise OSError("disk")
 
     assert taken(others, clock, MONDAY).ours == {MONDAY}
+
+
+def test_work_on_free_days_confirms_that_nobody_has_taken_them_over(
+    ours: InMemoryIngestionState, others: SymbolDayLeases, clock: FakeClock
+) -> None:
+    theirs = taken(others, clock, MONDAY)
+    with leased_if_free(ours.leases, [MONDAY, TUESDAY], clock) as (busy, confirm):
+        assert busy == {MONDAY}
+        confirm()
+        ours.leases.release(theirs.lease + 1)  # as if it had run out, and another process had taken the day over
+        with pytest.raises(StoreBusyError, match="took the symbol-days over"):
+            confirm()
 
 
 def test_a_job_that_is_interrupted_while_it_waits_for_others_takes_nothing_up_again(
