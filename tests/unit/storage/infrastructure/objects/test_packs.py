@@ -80,8 +80,8 @@ def test_a_changed_byte_or_a_missing_end_is_noticed(files: list[NewPackedFile], 
             assert [*files_of(damaged)] == files
         except PackDamaged:
             continue
-        # Only in the part of a Parquet footer that is not the index: a reader of Parquet notices that.
-        assert pack.suffix == PARQUET
+        # Only in the part of a Parquet footer that is not the index, which a reader of Parquet notices, or in bits of
+        # a compressed index that mean nothing: what is read is right all the same.
         assert at >= sum(len(file.content) for file in files)
 
 
