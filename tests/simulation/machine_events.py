@@ -60,7 +60,9 @@ def _something_else(world: World, step: Step) -> str:
     if path is None or world.disk.read_only:
         return "nothing could be replaced"
     files = world.disk.files(f"{STORE}/{step.what.get('area', 'data')}")
-    others = sorted(other for other in filter(_has_a_record, files) if files[other] != files[path])
+    others = sorted(
+        other for other in filter(_has_a_record, files) if files[other] != files[path] and _are_of_one_date(other, path)
+    )
     if by == "file" and not others:
         return "nothing could be replaced"
     world.disk.outside.unlink(path)
@@ -76,6 +78,16 @@ def _something_else(world: World, step: Step) -> str:
         world.disk.outside.mkdir(path)
     world.damaged[path] = "replaced"
     return f"somebody put a {by} in the place of {path}"
+
+
+def _are_of_one_date(one: str, other: str) -> bool:
+    """Return whether two files of minutes are of one date, as a mistake with symbols makes it; True for other files.
+
+    One of another date would be read as that date's bars too, before ``verify`` names it: what is read of a damaged
+    store is uncertain, and that date would have to be as well.
+    """
+    dates = [PurePosixPath(path).parts[-3:] for path in (one, other)]
+    return dates[0] == dates[1] or not dates[1][-1].startswith("day=")
 
 
 def _rewritten(world: World, step: Step) -> str:

@@ -87,9 +87,13 @@ def test_something_else_takes_the_place_of_a_file(world: FakeWorld, by: str, is_
 
 def test_another_file_takes_the_place_of_one_if_there_is_another(world: FakeWorld) -> None:
     assert world.happens("something else", by="file") == "nothing could be replaced"
-    world.write(OTHER_DAY, b"others")
-    world.happens("something else", by="file", file="day=05")
-    assert world.disk.files()[DAY] == b"others"
+    world.write(OTHER_DAY, b"of another date")
+    assert world.happens("something else", by="file", file="day=05") == "nothing could be replaced"
+    one, other = (f"{STORE}/data/symbol={symbol}/year=2024/month=01/day=05.parquet" for symbol in "AB")
+    world.write(one, b"one")
+    world.write(other, b"others")
+    world.happens("something else", by="file", file="symbol=A")
+    assert world.disk.files()[one] == b"others"
 
 
 def test_a_history_is_chosen_by_its_name_and_rewritten_with_a_checksum_that_fits(world: FakeWorld) -> None:
