@@ -285,6 +285,7 @@ def test_one_at_a_time_publishes(bucket: Bucket, store: Pipeline) -> None:
 
 
 def test_a_lost_state_is_made_again_beside_the_log_of_a_table(bucket: Bucket, store: Pipeline) -> None:
+    bucket.clock.advance(60)  # objects are applied in the order of their moments
     store.compact()
     store.publish_delta()
     bars = live(store)
@@ -296,7 +297,7 @@ def test_a_lost_state_is_made_again_beside_the_log_of_a_table(bucket: Bucket, st
         assert live(other) == bars
         bucket.clock.advance(60)
         report = other.publish_delta()
-        assert report.version in (0, 1)
+        assert (report.version, report.ok) == (1, True)
         assert bucket.rows() == bars
 
 
@@ -309,18 +310,3 @@ def test_a_store_on_a_disk_is_not_published(tmp_path: Path) -> None:
 def test_a_bucket_without_bars_is_not_published(bucket: Bucket) -> None:
     with bucket.open() as made, pytest.raises(ConfigurationError, match="s3://bucket/bars has no minute bars"):
         made.publish_delta()
-
-
-def test_readers_need_no_commit_before_a_checkpoint(bucket: Bucket, store: Pipeline) -> None:
-    for number in range(12):
-        bucket.clock.advance(60)
-        bucket.provider.bars["MSFT"][DATES[1]] = minutes(DATES[1], 5, price=300.0 + number)
-        store.audit(SYMBOLS, DATES[0], DATES[-1], adopt=True)
-        assert store.publish_delta().version == number
-    log = bucket.table / "_delta_log"
-    for number in range(10):
-        (log / f"{number:020}.json").unlink()
-
-    assert deltalake.DeltaTable(str(bucket.table)).version() == 11
-    assert bucket.rows() == live(store)
-    assert polars(bucket.table) == store.load("BRK.B", DATES[0], DATES[-1]).num_rows

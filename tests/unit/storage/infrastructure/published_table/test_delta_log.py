@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -152,3 +153,23 @@ def test_times_are_told_in_milliseconds() -> None:
         "timestamp": "2024-01-02T14:30:00.000Z",
     }
     assert stats["maxValues"]["timestamp"] == "2024-01-31T20:59:00.000Z"
+
+
+def test_readers_need_no_commit_before_a_checkpoint(tmp_path: Path) -> None:
+    deltalake = pytest.importorskip("deltalake")
+    table = Table()
+    for number in range(12):
+        assert table.publish("first", f"a{number}")[0] == number
+    for key, content in table.store.objects.items():
+        path = tmp_path / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    root = tmp_path / "objects" / "delta"
+    for number in range(10):
+        (root / "_delta_log" / f"{number:020}.json").unlink()
+
+    read = deltalake.DeltaTable(str(root))
+
+    assert read.version() == 11
+    assert sorted(uri.rpartition("/")[2] for uri in read.file_uris()) == ["a11.parquet", "first.parquet"]
+    assert [each.name for each in read.schema().fields][:3] == ["symbol", "trading_date", "timestamp"]
