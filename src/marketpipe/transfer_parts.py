@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -57,9 +58,8 @@ class _Bucket:
         from marketpipe.storage.infrastructure.bucket_upkeep.file_transfer import IntoABucket
 
         parts = self.parts
-        return IntoABucket(self.objects, parts.machine.new_name, lambda: parts.clock.now().epoch_micros * 1000).write(
-            files
-        )
+        now_ns = partial(place_parts.now_ns, parts)
+        return IntoABucket(self.objects, parts.machine.new_name, now_ns).write(files)
 
 
 @frozen

@@ -26,7 +26,7 @@ from marketpipe.shared_kernel.infrastructure.machine.threads import ALock
 from marketpipe.storage.domain.data_partition import MonthPartition
 from marketpipe.storage.domain.integrity import StoreArea
 from marketpipe.storage.infrastructure.compacted.month_file import END_BYTES, MONTH_FILE
-from marketpipe.storage.infrastructure.objects.object_ranges import ranges_of
+from marketpipe.storage.infrastructure.objects.object_ranges import read_together
 from marketpipe.storage.infrastructure.objects.object_store import ObjectStore
 from marketpipe.storage.infrastructure.reading.needed_bars import NeededBars
 from marketpipe.storage.infrastructure.reading.needed_files import has_dates
@@ -35,7 +35,6 @@ from marketpipe.storage.infrastructure.store_layout import StoreLayout
 PREFIX: Final = "marketpipe-query-"
 IN_USE: Final = ".in-use"
 """A file that the process keeps locked: a folder in which nobody does is what a dead process has left."""
-READING_THREADS: Final = 8
 
 
 @define
@@ -159,14 +158,8 @@ class LaidOutFiles:
 
     def _fill(self, files: Collection[PlacedFile]) -> None:
         """Write the bytes of these files, or of a part of each, to where they are in them."""
-        ranges = ranges_of(files)
-        if not ranges:
-            return
-        executor = self.machine.threads.executor(min(READING_THREADS, len(ranges)), "marketpipe-lay")
-        with executor:
-            for contents in executor.map(lambda each: list(each.read(self.store)), ranges):
-                for file, content in contents:
-                    self._write_at(file, content)
+        for file, content in read_together(files, self.store, self.machine.threads.executor, "marketpipe-lay"):
+            self._write_at(file, content)
 
     def _new_file(self, file: PlacedFile) -> None:
         """Lay a file out with its size and time. One that it replaces has another inode, and may be open still."""
@@ -220,17 +213,7 @@ def sweep(parent: str) -> None:
                 os.close(descriptor)
 
 
-_AREAS: Final = tuple(
-    each.value
-    for each in (
-        StoreArea.DATA,
-        StoreArea.AGGREGATES,
-        StoreArea.QUARANTINE,
-        StoreArea.REVISIONS,
-        StoreArea.OFFICIAL,
-        StoreArea.COPIES,
-    )
-)
+_AREAS: Final = tuple(map(str, StoreArea))
 """In the order in which ``StoreLayout`` takes them."""
 
 

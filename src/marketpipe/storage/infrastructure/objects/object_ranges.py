@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
 from operator import attrgetter
 from typing import Final
 
@@ -15,6 +16,7 @@ LARGEST_GAP: Final = 65_536
 """Bytes between two files that are read for nothing rather than in two requests."""
 LARGEST_RANGE: Final = 16 * 2**20
 """Bytes that are read together, unless one file has more."""
+READING_THREADS: Final = 8
 
 
 @frozen
@@ -45,6 +47,21 @@ def ranges_of(files: Iterable[PlacedFile]) -> list[ObjectRange]:
         else:
             found.append(ObjectRange(file.object, file.offset, file.size, (file,)))
     return found
+
+
+def read_together(
+    files: Iterable[PlacedFile], store: ObjectStore, new_executor: Callable[[int, str], Executor], name: str
+) -> Iterator[tuple[PlacedFile, bytes]]:
+    """Yield files with their contents, read in few requests that threads of this name send; see ``ranges_of``.
+
+    What lies behind the end of an object is absent: a content may be shorter than its file. Raises ``StorageError``.
+    """
+    ranges = ranges_of(files)
+    if not ranges:
+        return
+    with new_executor(min(READING_THREADS, len(ranges)), name) as executor:
+        for contents in executor.map(lambda each: [*each.read(store)], ranges):
+            yield from contents
 
 
 def _is_close(before: ObjectRange, file: PlacedFile) -> bool:

@@ -13,7 +13,7 @@ from typing import Final
 from marketpipe.shared_kernel.domain.errors import ObjectLostError
 from marketpipe.shared_kernel.domain.object_catalog import PlacedFile
 from marketpipe.shared_kernel.infrastructure.machine.threads import REAL_THREADS, Threads
-from marketpipe.storage.infrastructure.objects.object_ranges import ObjectRange, ranges_of
+from marketpipe.storage.infrastructure.objects.object_ranges import read_together
 from marketpipe.storage.infrastructure.objects.object_store import ObjectStore
 
 KEPT_BYTES: Final = 64 << 20
@@ -24,7 +24,6 @@ GAP_BYTES: Final = 64 << 10
 FOLDERS_KEPT: Final = 4096
 """Folders of which it is known that a file was read: the next one there brings others."""
 LOCKS: Final = 16
-BRINGING_THREADS: Final = 8
 
 Place = tuple[str, int, int]
 """The object, the offset and the size of a file."""
@@ -69,17 +68,9 @@ class ObjectReader:
     def bring(self, files: Iterable[PlacedFile]) -> None:
         """Read files that are going to be read, in few requests. More than are kept are read for nothing."""
         wanted = [file for file in files if file.size and not self.has(file)]
-        ranges = ranges_of(wanted)
-        if not ranges:
-            return
-        with self._threads.executor(min(BRINGING_THREADS, len(ranges)), "marketpipe-bring") as executor:
-            for contents in executor.map(self._contents, ranges):
-                for file, content in contents:
-                    if len(content) == file.size:
-                        self._keep(_place_of(file), content)
-
-    def _contents(self, each: ObjectRange) -> Sequence[tuple[PlacedFile, bytes]]:
-        return [*each.read(self._store)]
+        for file, content in read_together(wanted, self._store, self._threads.executor, "marketpipe-bring"):
+            if len(content) == file.size:
+                self._keep(_place_of(file), content)
 
     def _fetched(self, file: PlacedFile) -> bytes:
         wanted = self._with_those_beside_it(file)

@@ -23,13 +23,12 @@ from marketpipe.storage.domain.published_table import TableContents, TableFigure
 from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE
 from marketpipe.storage.infrastructure.compacted.parquet_footers import NotAFooter
 from marketpipe.storage.infrastructure.objects.month_objects import FIGURES, OBJECT_BYTES, figures_entry
-from marketpipe.storage.infrastructure.objects.object_ranges import ranges_of
+from marketpipe.storage.infrastructure.objects.object_ranges import read_together
 from marketpipe.storage.infrastructure.objects.object_store import ObjectStore
 from marketpipe.storage.infrastructure.objects.packs import NewPackedFile
 from marketpipe.storage.infrastructure.objects.table_objects import MOST_ROW_GROUPS, TABLES, new_table_object
 
 COPIES: Final = "tables/copies/"
-READING_THREADS: Final = 8
 DAYS_IN_A_MONTH: Final = 31
 NewExecutor = Callable[[int, str], Executor]
 
@@ -94,16 +93,12 @@ class LiveTable:
         return made, True
 
     def _contents(self, files: Sequence[PlacedFile]) -> Iterator[tuple[str, bytes]]:
-        ranges = ranges_of(file for file in files if file.content is None)
         yield from ((file.path, file.content) for file in files if file.content is not None)
-        if not ranges:
-            return
-        with self.new_executor(min(READING_THREADS, len(ranges)), "marketpipe-table") as executor:
-            for contents in executor.map(lambda each: [*each.read(self.store)], ranges):
-                for file, content in contents:
-                    if len(content) != file.size:
-                        raise ObjectLostError(f"{file.object} ends before the end of {file.path}")
-                    yield file.path, content
+        placed = [file for file in files if file.content is None]
+        for file, content in read_together(placed, self.store, self.new_executor, "marketpipe-table"):
+            if len(content) != file.size:
+                raise ObjectLostError(f"{file.object} ends before the end of {file.path}")
+            yield file.path, content
 
     def _forget(self, figures: Mapping[str, PlacedFile], live: Iterable[str], copies: Sequence[TableFile]) -> None:
         """Forget the figures of objects of which no file is live, and copies of days that are not live any more.
