@@ -90,8 +90,10 @@ def test_damage_ends_no_reading_of_official_days_unless_a_recovery_gives_them_up
     assert past.readings == []
 
 
-def verified(*problems: IntegrityProblem, files: int = 1, memory: Memory | None = None) -> list[str]:
-    outcome = step("verify", value=IntegrityReport(files, 1, problems, (), 0))
+def verified(
+    *problems: IntegrityProblem, files: int = 1, memory: Memory | None = None, beside: tuple[Outcome, ...] = ()
+) -> list[str]:
+    outcome = step("verify", value=IntegrityReport(files, 1, problems, (), 0), beside=beside)
     return broken(integrity.verify_of_a_step(seen(outcome, Ledger(), NO_FILES, NO_FILES, memory)))
 
 
@@ -101,6 +103,15 @@ def test_verify_beside_others_finds_nothing_where_nothing_is_wrong_and_looks_at_
     assert len(verified(problem)) == 1
     assert verified(problem, memory=Memory(is_machine_well=False)) == []
     assert verified(files=0) == ["verify is ok, and has looked at no file"]
+
+
+def test_verify_beside_a_recovery_knows_files_that_the_new_state_does_not_know_yet() -> None:
+    unknown, altered = (
+        IntegrityProblem("data/x", damage, "is not as it was") for damage in (Damage.UNRECORDED, Damage.ALTERED)
+    )
+    assert verified(unknown, beside=(step("recover force"),)) == []
+    assert len(verified(altered, beside=(step("recover force"),))) == 1
+    assert len(verified(unknown, beside=(step("aggregate"),))) == 1
 
 
 def test_a_kill_alters_no_file_whose_digest_is_recorded_before() -> None:

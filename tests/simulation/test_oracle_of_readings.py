@@ -221,6 +221,14 @@ def test_verify_names_what_a_dead_process_left() -> None:
     assert len(broken(integrity.leftovers(IntegrityReport(1, 1, ()), files))) == 1
 
 
+def test_verify_names_a_folder_that_a_dead_process_left_for_all_that_is_in_it() -> None:
+    folder = "revisions/.exchange.x-1.tmp"
+    files = StoreFiles.of({f"{folder}/symbol=AAA/.day=05.parquet.x-2.tmp": b""})
+    for named, wrong in ((folder, 0), (f"{folder}/symbol=AAA", 1), ("revisions", 1)):
+        report = IntegrityReport(1, 1, (IntegrityProblem(named, Damage.LEFTOVER, "was left"),))
+        assert len(broken(integrity.leftovers(report, files))) == wrong
+
+
 def test_bars_of_a_timeframe_are_those_that_the_reference_makes() -> None:
     memory = Memory(stored({DAY: [row(0), row(1, 101.0), row(7)]}))
     at, wanted = row(0)[0], [(DAY, "5m")]

@@ -7,7 +7,7 @@ from typing import Final
 from marketpipe.ingestion.domain.coverage.verdict import Verdict
 from marketpipe.reports import CoverageReport
 from marketpipe.storage.domain.integrity import Damage, IntegrityProblem, IntegrityReport
-from tests.simulation.oracle.behaviour import temporary_files
+from tests.simulation.oracle.behaviour import TEMPORARY, temporary_files
 from tests.simulation.oracle.files import StoreFiles
 from tests.simulation.oracle.memory import Memory, Seen
 from tests.simulation.oracle.subject import Findings
@@ -44,15 +44,20 @@ def verify(report: IntegrityReport, memory: Memory) -> Findings:
 
 
 def verify_of_a_step(seen: Seen) -> Findings:
-    """Beside others, too, nothing is wrong if nothing ever went wrong; and what looked at nothing is not well."""
+    """Beside others, too, nothing is wrong if nothing ever went wrong; and what looked at nothing is not well.
+
+    A recovery makes the state anew: a file that it has not come to yet is one that the state does not know.
+    """
     memory = seen.memory
+    unknown = Damage.UNRECORDED if seen.recovers() else None
     for each in seen.outcome.all():
         if each.step.kind != "verify" or not isinstance(each.value, IntegrityReport):
             continue
         if each.value.ok and not each.value.files:
             yield "verify is ok, and has looked at no file"
         elif memory.is_machine_well and not memory.has_odd_clock:
-            found = [f"{problem.path} {problem.reason} ({problem.damage})" for problem in each.value.problems]
+            wrong = [problem for problem in each.value.problems if problem.damage is not unknown]
+            found = [f"{problem.path} {problem.reason} ({problem.damage})" for problem in wrong]
             yield f"{each.process} says beside others that {found[0]}" if found else None
 
 
@@ -76,7 +81,9 @@ def _is_provable(path: str, memory: Memory) -> bool:
 
 
 def leftovers(report: IntegrityReport, files: StoreFiles) -> Findings:
-    """Every temporary file is named: while the oracle reads, no process writes."""
+    """Every temporary file is named, or a temporary folder that it is in: while the oracle reads, nobody writes."""
     named = {problem.path for problem in report.problems}
     for path in temporary_files(files.contents):
-        yield None if path in named else f"{path} was left by a dead process, and verify does not name it"
+        folders = (path[:end] for end, letter in enumerate(path) if letter == "/")
+        is_named = path in named or any(folder.endswith(TEMPORARY) and folder in named for folder in folders)
+        yield None if is_named else f"{path} was left by a dead process, and verify does not name it"
