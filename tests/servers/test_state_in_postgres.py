@@ -23,6 +23,7 @@ from marketpipe.ingestion.infrastructure.postgres.postgres_database import Postg
 from marketpipe.ingestion.infrastructure.postgres.postgres_state import PostgresState, PostgresStoredState
 from marketpipe.ingestion.infrastructure.postgres.sessions import LONGEST_OUTAGE, Session
 from marketpipe.ingestion.infrastructure.postgres.transactions import Transaction
+from marketpipe.ingestion.infrastructure.sql import state_rows
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, StateError, StoreBusyError
 from marketpipe.shared_kernel.domain.object_catalog import CatalogChange, PlacedFile
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
@@ -296,8 +297,11 @@ def test_the_condition_of_a_state(database_url: str) -> None:
     assert not seen.is_in_use()
 
     with connected(database_url) as connection:
-        connection.execute("DROP TABLE partitions")
-        assert seen.condition() is StateCondition.DAMAGED
+        for table in state_rows.TABLES:
+            connection.execute(f"ALTER TABLE {table.name} RENAME TO lost")  # type: ignore[arg-type]
+            assert seen.condition() is StateCondition.DAMAGED, table.name
+            connection.execute(f"ALTER TABLE lost RENAME TO {table.name}")  # type: ignore[arg-type]
+        assert seen.condition() is StateCondition.USABLE
         connection.execute(f"UPDATE versions SET version = {postgres_schema.VERSION + 1}")  # type: ignore[arg-type]
     assert seen.condition() is StateCondition.NEWER
     with pytest.raises(StateError, match="install a newer MarketPipe"):

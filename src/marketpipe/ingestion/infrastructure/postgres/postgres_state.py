@@ -13,18 +13,16 @@ from marketpipe.ingestion.infrastructure.postgres.postgres_leases import Postgre
 from marketpipe.ingestion.infrastructure.postgres.postgres_schema import FIND_VERSION, NEW, version_of
 from marketpipe.ingestion.infrastructure.postgres.sessions import OF_DAMAGE, Native, Session, translated
 from marketpipe.ingestion.infrastructure.sql.state import SqlState
+from marketpipe.ingestion.infrastructure.sql.state_rows import TABLES
 from marketpipe.shared_kernel.domain.errors import StateError
 from marketpipe.shared_kernel.domain.timestamp import Clock, Timestamp
 from marketpipe.shared_kernel.infrastructure.machine.machine import HERE, Machine
 
 T = TypeVar("T")
 SELECT_PROVIDER: Final = "SELECT provider FROM stores WHERE location = $1"
-READ_EACH_TABLE: Final = """
-SELECT (SELECT count(*) FROM checkpoints WHERE store_id = $1), (SELECT count(*) FROM partitions WHERE store_id = $1),
-    (SELECT count(*) FROM files WHERE store_id = $1), (SELECT count(*) FROM jobs WHERE store_id = $1),
-    (SELECT count(*) FROM official_years WHERE store_id = $1), (SELECT count(*) FROM leases WHERE store_id = $1),
-    (SELECT count(*) FROM totals WHERE store_id = $1), (SELECT count(*) FROM runs WHERE store_id = $1)
-"""
+READ_EACH_TABLE: Final = "SELECT " + ", ".join(
+    f"(SELECT count(*) FROM {name} WHERE store_id = $1)" for name in (*(table.name for table in TABLES), "leases")
+)
 IS_IN_USE: Final = (
     "SELECT EXISTS (SELECT FROM holders JOIN stores USING (store_id) "
     "WHERE location = $1 AND is_working AND is_alive(holder))"
