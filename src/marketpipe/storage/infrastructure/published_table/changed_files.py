@@ -71,7 +71,8 @@ class _Reading:
     def begin(self) -> None:
         """Read again what is not in the table: the reason may have gone."""
         left = [name for name, part in self.known.items() if part.left]
-        self._add({folder for name in left for folder in self.known[name].mixed}, dict.fromkeys(left, ()))
+        if left:
+            self._add({folder for name in left for folder in self.known[name].mixed}, dict.fromkeys(left, ()))
 
     def read(self, paths: Collection[str]) -> None:
         """Read the files at these paths, and the rest of the parts that they are in."""
@@ -105,7 +106,7 @@ class _Reading:
     def _in_both_forms(self, folders: Collection[str]) -> list[PlacedFile]:
         """Return the files of those months that have some in both forms."""
         compacted = [folder_of(file.path) for file in self.catalog.in_each(folders, MONTH_FILE)]
-        files = self.catalog.in_each(compacted)
+        files = self.catalog.in_each(compacted) if compacted else []
         mixed = _mixed(files)
         return [file for file in files if folder_of(file.path) in mixed]
 
