@@ -105,7 +105,10 @@ def test_a_month_that_is_mixed_comes_back_as_a_whole() -> None:
     assert len(mixed.left) == 1
     assert store.table.contents().left == mixed.left
 
-    store.catalog.change(CatalogChange(before, removed=[f"{MSFT}/days.parquet", f"ends/{MSFT}/days.parquet"]))
+    store.catalog.change(CatalogChange(removed=[f"{MSFT}/days.parquet", f"ends/{MSFT}/days.parquet"]))
+    one_form = store.table.contents()
+    assert (store.rows(one_form).count(("MSFT", DATES[0])), one_form.left) == (2, ())
+    store.catalog.change(CatalogChange(before[1:]))
     last = store.table.contents()
     assert (store.rows(last), last.left) == (store.rows(first), ())
 
