@@ -204,6 +204,17 @@ def test_a_publisher_that_is_killed_at_any_step_is_followed_by_the_next(number: 
     assert table.catalog.below("tables/delta/next") == []
 
 
+def test_a_version_costs_no_more_requests_however_many_there_are() -> None:
+    table, costs = Table(), list[dict[str, int]]()
+    for number in range(61):
+        before = dict(table.store.requests)
+        table.publish("first", f"a{number}")
+        costs.append({kind: count - before.get(kind, 0) for kind, count in table.store.requests.items()})
+    assert costs[11:21] == costs[51:61]
+    assert costs[59] == {"get": 1, "put": 1}
+    assert costs[60] == {"get": 2, "put": 2}  # with a checkpoint
+
+
 def test_times_are_told_in_milliseconds() -> None:
     table = Table()
     table.publish("a")
