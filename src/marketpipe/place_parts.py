@@ -112,7 +112,8 @@ def areas(parts: Parts) -> Mapping[str, str]:
 def file_catalog(parts: Parts) -> FileCatalog:
     from marketpipe.storage.infrastructure.objects.guarded_objects import CurrentCatalog
 
-    return CurrentCatalog(lambda: known_state(parts).file_catalog, lambda: state(parts).file_catalog)
+    known, writable = (lambda: known_state(parts).file_catalog), (lambda: state(parts).file_catalog)
+    return CurrentCatalog(known, writable, parts.machine.new_name)
 
 
 @once

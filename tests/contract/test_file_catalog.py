@@ -79,6 +79,18 @@ def test_a_folder_has_the_files_and_folders_below_it_and_no_others(catalog: File
     assert [catalog.has_any(each) for each in ("dat", ONE, "data/symbol=BRK", "data/symbol=A")] == [False] * 4
 
 
+def test_the_files_of_many_folders_are_found_together(catalog: FileCatalog) -> None:
+    folders = [f"data/symbol=S{number}/year=2024/month=01" for number in range(1100)]
+    names = ("day=02.parquet", "day=03.parquet")
+    files = [placed(f"{folder}/{name}") for folder in folders for name in names]
+    catalog.change(CatalogChange(placed=[*files, placed(OF_ANOTHER), placed(f"{folders[0]}/deeper/day=02.parquet")]))
+
+    assert [*catalog.in_each(folders[:2])] == files[:4]
+    found = catalog.in_each([*folders, "data/symbol=NONE", "data"], names[1])
+    assert [*found] == sorted(files[1::2], key=lambda file: file.path)
+    assert [*catalog.in_each([])] == [*catalog.in_each(["data/symbol=S1"])] == []
+
+
 @pytest.mark.parametrize("wild", ["data/symbol=%", "data/symbol=BRK_B", "data/symbol=[A-Z]*", "data/symbol=brk.b"])
 def test_a_name_is_no_pattern_and_has_its_case(catalog: FileCatalog, wild: str) -> None:
     catalog.change(CatalogChange(placed=[placed(ONE)]))

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from threading import Lock
 
 from attrs import evolve
@@ -24,6 +24,11 @@ class InMemoryFileCatalog:
     def listed(self, folder: str) -> Sequence[PlacedFile]:
         self.calls["listed"] += 1
         return [file for file in self._below(folder) if "/" not in file.path[_begin(folder) :]]
+
+    def in_each(self, folders: Collection[str], name: str | None = None) -> Sequence[PlacedFile]:
+        self.calls["in_each"] += 1
+        paths = (path for path in sorted(self._files) if path.rpartition("/")[0] in set(folders))
+        return [self._files[path] for path in paths if name in (None, path.rpartition("/")[2])]
 
     def folders(self, folder: str) -> Sequence[str]:
         self.calls["folders"] += 1

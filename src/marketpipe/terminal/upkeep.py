@@ -47,6 +47,7 @@ def print_publication(report: PublicationReport, *, as_json: bool) -> None:
     out(changed if report.added or report.removed else "nothing has changed since that version")
     if report.copied:
         copied = f"{count_of(report.copied, 'object')}, {megabytes(report.copied_bytes)}"
-        out(f"{copied}: copies of days that are in no month object; 'marketpipe compact' makes these")
+        out(f"{copied}: copies of days that are in no month object, or in one of which a day was superseded")
+        out("'marketpipe compact' makes month objects")
     for left in report.left:
         out(f"not in the table: {left}")

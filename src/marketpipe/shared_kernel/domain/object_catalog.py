@@ -6,7 +6,7 @@ No path begins or ends with a slash. A folder exists as long as a file is below 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from attrs import evolve, field, frozen
@@ -91,6 +91,12 @@ class FileCatalog(Protocol):
 
     def listed(self, folder: str) -> Sequence[PlacedFile]:
         """Return the files that are in the folder itself, ascending by path; none if there is no such folder."""
+
+    def in_each(self, folders: Collection[str], name: str | None = None) -> Sequence[PlacedFile]:
+        """Return the files that are in one of the folders itself, ascending by path; all, or those of this name.
+
+        Of many folders, some hundreds at a time are of one moment.
+        """
 
     def folders(self, folder: str) -> Sequence[str]:
         """Return the names of the folders that are in the folder itself, ascending; none if there is no such folder."""

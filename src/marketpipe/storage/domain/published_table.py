@@ -62,7 +62,8 @@ class PublicationReport:
     """What publishing did. ``version`` is that of the table now, and ``place`` where the table is.
 
     ``added`` and ``removed`` are objects that came to the table and left it; none if nothing had changed. ``copied`` of
-    them were made for it just now: of days that are in no month object. ``left`` names days that are not in the table.
+    them were made for it just now: of days that are in no month object, or in one of which a day was superseded.
+    ``left`` names days that are not in the table.
     """
 
     place: str

@@ -6,7 +6,7 @@ and ``symbol=BRK.B/`` are apart, and to list the folders in a folder of millions
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from attrs import evolve
@@ -42,6 +42,7 @@ PLACE: Final = (
     "size = excluded.size, modified_ns = excluded.modified_ns, content = excluded.content"
 )
 REMOVE: Final = "DELETE FROM placed_files WHERE store_id = ? AND folder = ? AND name = ?"
+FOLDERS_TOGETHER: Final = 500
 AFTER_A_SLASH, LAST_CHARACTER = "0", "\U0010ffff"
 
 
@@ -58,6 +59,16 @@ class SqlFileCatalog:
     def listed(self, folder: str) -> Sequence[PlacedFile]:
         with self._database.rows(LISTED, _begin(folder)) as rows:
             return [*map(_file_of, rows)]
+
+    def in_each(self, folders: Collection[str], name: str | None = None) -> Sequence[PlacedFile]:
+        begins, found = sorted(map(_begin, folders)), list[PlacedFile]()
+        for first in range(0, len(begins), FOLDERS_TOGETHER):
+            some = begins[first : first + FOLDERS_TOGETHER]
+            named = ("", []) if name is None else (" AND name = ?", [name])
+            statement = f"{SELECT} AND folder IN ({', '.join('?' * len(some))}){named[0]}"
+            with self._database.rows(statement, *some, *named[1]) as rows:
+                found += map(_file_of, rows)
+        return sorted(found, key=lambda file: file.path)
 
     def folders(self, folder: str) -> Sequence[str]:
         begin, end = _range(folder)

@@ -21,6 +21,7 @@ from marketpipe.storage.infrastructure.bucket_upkeep.catalog_snapshots import (
     snapshots,
     written_snapshot,
 )
+from marketpipe.storage.infrastructure.objects.change_notes import without_notes
 from marketpipe.storage.infrastructure.objects.condition_probe import PROBES
 from marketpipe.storage.infrastructure.objects.object_store import ObjectStore, StoredObject, packs_in
 
@@ -43,6 +44,7 @@ class OrphanCollector:
         In this order: what the new snapshot covers is not needed to recover the catalog any more. Raises
         ``StorageError`` and ``StateError``; call it again then.
         """
+        without_notes(self.catalog)
         before = self._moment_ns() - grace // timedelta(microseconds=1) * 1000
         packs = [*packs_in(self.store)]
         counts, orphans = self._judged(packs, before)

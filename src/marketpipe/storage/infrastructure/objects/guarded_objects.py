@@ -11,6 +11,7 @@ from attrs import define, field, frozen
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.object_catalog import CatalogChange, FileCatalog, PlacedFile
 from marketpipe.shared_kernel.infrastructure.machine.threads import ALock
+from marketpipe.storage.infrastructure.objects.change_notes import with_note
 from marketpipe.storage.infrastructure.objects.condition_probe import probe_conditions
 from marketpipe.storage.infrastructure.objects.object_store import PACKS, ObjectStore, StoredObject
 
@@ -22,17 +23,22 @@ PROBED: Final = "servers"
 class CurrentCatalog:
     """``FileCatalog`` of a state that may be made, or replaced, while the store is open.
 
-    ``known`` returns that of a state that is only read, and ``writable`` the one that is made if there is none.
+    ``known`` returns that of a state that is only read, and ``writable`` the one that is made if there is none. Each
+    change of minute bars leaves a note.
     """
 
     known: Callable[[], FileCatalog]
     writable: Callable[[], FileCatalog]
+    new_name: Callable[[], str]
 
     def find(self, path: str) -> PlacedFile | None:
         return self.known().find(path)
 
     def listed(self, folder: str) -> Sequence[PlacedFile]:
         return self.known().listed(folder)
+
+    def in_each(self, folders: Collection[str], name: str | None = None) -> Sequence[PlacedFile]:
+        return self.known().in_each(folders, name)
 
     def folders(self, folder: str) -> Sequence[str]:
         return self.known().folders(folder)
@@ -44,7 +50,7 @@ class CurrentCatalog:
         return self.known().has_any(folder)
 
     def change(self, change: CatalogChange) -> None:
-        self.writable().change(change)
+        self.writable().change(with_note(change, self.new_name))
 
     def objects(self) -> Mapping[str, int]:
         return self.known().objects()

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import groupby
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from attrs import define, evolve, field
 
@@ -176,7 +176,11 @@ class MonthObjects:
 
 
 def figures_entry(key: str, figures: TableFigures, size: int, modified_ns: int) -> PlacedFile:
-    text = {
+    return PlacedFile.inline(f"{FIGURES}{key}", json.dumps(figures_text(figures, size)).encode(), modified_ns)
+
+
+def figures_text(figures: TableFigures, size: int) -> dict[str, Any]:
+    return {
         "files": figures.files,
         "rows": figures.rows,
         "size": size,
@@ -184,7 +188,6 @@ def figures_entry(key: str, figures: TableFigures, size: int, modified_ns: int) 
         "dates": figures.dates,
         "times": figures.times,
     }
-    return PlacedFile.inline(f"{FIGURES}{key}", json.dumps(text).encode(), modified_ns)
 
 
 def _folder(month: MonthPartition) -> str:

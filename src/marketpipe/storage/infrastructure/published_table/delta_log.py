@@ -61,7 +61,7 @@ class DeltaLog:
         added = [file for key, file in wanted.items() if key not in former]
         removed = [file for key, file in former.items() if key not in wanted]
         if number >= 0 and not added and not removed:
-            self._forget()
+            self._forget(wanted)
             return TableVersion(number, 0, 0)
         # Before the log names them: from then on nothing may remove them.
         sizes = {file.key: file.size for file in added}
@@ -69,7 +69,7 @@ class DeltaLog:
         self._commit(number + 1, [*self._first(number), *map(self._remove, removed), *map(_add, added)])
         self._record(number + 1, sizes, [file.object for file in removed])
         self._put_checkpoint(number + 1, files)
-        self._forget()
+        self._forget(wanted)
         return TableVersion(number + 1, len(added), len(removed))
 
     def _caught_up(self) -> tuple[int, dict[str, PlacedFile]]:
@@ -94,7 +94,7 @@ class DeltaLog:
 
     def _commit(self, number: int, actions: Iterable[Action]) -> None:
         self._wait()
-        info = {"timestamp": self.now_ns() // 1_000_000, "operation": "WRITE", "engineInfo": "marketpipe"}
+        info = {"timestamp": self._moment() // 1_000_000, "operation": "WRITE", "engineInfo": "marketpipe"}
         lines = [{"commitInfo": info}, *actions]
         content = "\n".join(json.dumps(line, separators=(",", ":")) for line in lines).encode()
         if not self.store.put_new(_key(number), content):
@@ -111,15 +111,21 @@ class DeltaLog:
             self.store.put_new(f"{ROOT}{LOG}{number:020}.checkpoint.parquet", content)
 
     def _wait(self) -> None:
+        """Wait until the last version is old enough; the whole time if it is of a later moment: a clock went back."""
         recorded = self.catalog.find(VERSION)
         if recorded is not None:
-            passed = (self.now_ns() - recorded.modified_ns) / NS_A_SECOND
-            if 0 <= passed < BETWEEN_VERSIONS.total_seconds():
+            passed = max(0, self.now_ns() - recorded.modified_ns) / NS_A_SECOND
+            if passed < BETWEEN_VERSIONS.total_seconds():
                 self.sleep(BETWEEN_VERSIONS.total_seconds() - passed)
+
+    def _moment(self) -> int:
+        """Return the present moment, or that of the last version if it is later: its times tell readers their order."""
+        recorded = self.catalog.find(VERSION)
+        return self.now_ns() if recorded is None else max(self.now_ns(), recorded.modified_ns)
 
     def _record(self, number: int, added: Mapping[str, int], removed: Iterable[str]) -> None:
         """Record a version, with the sizes of the objects that it has more; former ones are kept for a while."""
-        moment = self.now_ns()
+        moment = self._moment()
         gone = [file for key in removed if (file := self.catalog.find(NOW + key)) is not None]
         former = [_entry(FORMER, file.object, file.size, moment) for file in gone]
         now = [_entry(NOW, key, size, moment) for key, size in added.items()]
@@ -127,10 +133,9 @@ class DeltaLog:
         version = PlacedFile.inline(VERSION, str(number).encode(), moment)
         self.catalog.change(CatalogChange([version, *now, *former], [*next_ones, *(file.path for file in gone)]))
 
-    def _forget(self) -> None:
-        """Let go of objects that have left the table long ago, or have come back to it."""
+    def _forget(self, here: Collection[str]) -> None:
+        """Let go of objects that have left the table long ago, or have come back to it and are here again."""
         before = self.now_ns() - int(KEPT.total_seconds()) * NS_A_SECOND
-        here = {file.object for file in self.catalog.below(NOW.rstrip("/"))}
         old = [
             file.path
             for file in self.catalog.below(FORMER.rstrip("/"))

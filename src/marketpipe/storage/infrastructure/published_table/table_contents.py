@@ -1,36 +1,42 @@
 """What a published table consists of, of one moment of the catalog: each live bar is in one object of it.
 
 An object whose files are all live is in it as it is. Days of others are copied into objects that are made for it: those
-of a trading date together, so that a correction makes a new copy of that date alone. A copy is found again by
-what it is made of, as long as the same days are live.
+of a trading date together, so that a correction makes a new copy of that date alone, and what is left of a month object
+in pieces, so that the next correction makes a new copy of a piece. Only what has changed since the last time is read.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
-from hashlib import sha256
-from itertools import groupby
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain, groupby
+from operator import attrgetter
 from typing import Final
 
 from attrs import define, field
 
-from marketpipe.shared_kernel.domain.errors import ObjectLostError, StorageError
-from marketpipe.shared_kernel.domain.object_catalog import CatalogChange, FileCatalog, PlacedFile
-from marketpipe.storage.domain.integrity import StoreArea
-from marketpipe.storage.domain.published_table import TableContents, TableFigures, TableFile
+from marketpipe.shared_kernel.domain.errors import ObjectLostError
+from marketpipe.shared_kernel.domain.object_catalog import FileCatalog, PlacedFile
+from marketpipe.storage.domain.published_table import TableContents, TableFile
 from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE
 from marketpipe.storage.infrastructure.compacted.parquet_footers import NotAFooter
-from marketpipe.storage.infrastructure.objects.month_objects import FIGURES, OBJECT_BYTES, figures_entry
-from marketpipe.storage.infrastructure.objects.object_ranges import read_together
+from marketpipe.storage.infrastructure.objects.change_notes import KNOWN
+from marketpipe.storage.infrastructure.objects.month_objects import FIGURES, OBJECT_BYTES
 from marketpipe.storage.infrastructure.objects.object_store import ObjectStore
-from marketpipe.storage.infrastructure.objects.packs import NewPackedFile
-from marketpipe.storage.infrastructure.objects.table_objects import MOST_ROW_GROUPS, TABLES, new_table_object
+from marketpipe.storage.infrastructure.objects.table_objects import MOST_ROW_GROUPS
+from marketpipe.storage.infrastructure.published_table.changed_files import all_files, changed_files
+from marketpipe.storage.infrastructure.published_table.table_copies import NewExecutor, TableCopies
+from marketpipe.storage.infrastructure.published_table.table_parts import (
+    TablePart,
+    figures_of,
+    known_parts,
+    last_reading,
+    record_reading,
+)
 
-COPIES: Final = "tables/copies/"
+PIECE_BYTES: Final = 16_000_000
+"""What is left of so many bytes of a month object is copied together."""
 DAYS_IN_A_MONTH: Final = 31
-NewExecutor = Callable[[int, str], Executor]
+NOTHING: Final = TablePart()
 
 
 @define(eq=False)
@@ -43,135 +49,86 @@ class LiveTable:
     now_ns: Callable[[], int]
     new_executor: NewExecutor
     object_bytes: int = field(default=OBJECT_BYTES, kw_only=True)
+    piece_bytes: int = field(default=PIECE_BYTES, kw_only=True)
 
     def contents(self) -> TableContents:
-        live, left = _in_one_form(self.catalog.below(StoreArea.DATA.value))  # one question: of one moment
-        figures = {file.path: file for file in self.catalog.below(FIGURES.rstrip("/"))}
-        by_object = dict[str, list[PlacedFile]]()
-        for file in live:
-            by_object.setdefault(file.object, []).append(file)
+        copies = TableCopies(self.catalog, self.store, self.new_name, self.now_ns, self.new_executor)
+        before, known, made = last_reading(self.catalog), known_parts(self.catalog), list[str]()
+        read = None if before is None else changed_files(self.catalog, known)
+        is_whole = read is None
+        read = read or all_files(self.catalog, known)
+        parts = dict[str, TablePart]()
+        for name, files in read.files.items():
+            live = [files[folder] for folder in sorted(files.keys() - read.mixed)]
+            mixed = sorted(files.keys() & read.mixed)
+            parts[name] = self._part(name, live, mixed, copies, made)
+        removed = [*read.notes, *self._unneeded(parts, known, copies, is_whole=is_whole)]
+        record_reading(self.catalog, before, f"{KNOWN}{self.new_name()}", parts, removed, self.now_ns())
+        now = [part for _, part in sorted({**known, **parts}.items())]
+        left = dict.fromkeys(chain.from_iterable(part.left for part in now))  # a month is left of several parts
+        return TableContents(tuple(chain.from_iterable(part.files for part in now)), tuple(made), tuple(left))
+
+    def _part(
+        self, name: str, files: Sequence[PlacedFile], mixed: Sequence[str], copies: TableCopies, made: list[str]
+    ) -> TablePart:
+        """Return a part of just these files; the keys of the objects that are made for it are added to ``made``."""
+        left = [f"{folder}: it has days in its month file and as files: run 'marketpipe compact'" for folder in mixed]
+        figures = dict[str, TableFile]()
+        if name.endswith(f"/{MONTH_FILE}"):
+            figures = figures_of(self.catalog, {file.object for file in files})
         whole, loose = list[TableFile](), list[PlacedFile]()
-        for key, files in by_object.items():
-            entry = figures.get(FIGURES + key)
-            known = None if entry is None else table_file(key, entry)
-            if known is not None and known.figures.files == len(files):
-                whole.append(known)
+        for key, some in groupby(sorted(files, key=attrgetter("object")), attrgetter("object")):
+            found = [*some]
+            if key in figures and figures[key].figures.files == len(found):
+                whole.append(figures[key])
             else:
-                loose += files
-        copies, made = list[TableFile](), list[str]()
-        for group in _groups(loose, self.object_bytes):
+                loose += found
+        for group in self._groups(loose, figures):
             try:
-                copy, is_new = self._copy(group)
+                copy, is_new = copies.copy(name, group)
             except (NotAFooter, ObjectLostError) as error:
                 left.append(f"{group[0].path} and {len(group) - 1} more: {error}")
                 continue
-            copies.append(copy)
+            whole.append(copy)
             made += [copy.key] if is_new else []
-        self._forget(figures, by_object.keys(), copies)
-        return TableContents((*whole, *copies), tuple(made), tuple(left))
+        return TablePart(tuple(whole), tuple(left), tuple(mixed), tuple(figures))
 
-    def _copy(self, files: Sequence[PlacedFile]) -> tuple[TableFile, bool]:
-        """Return an object of just these files, and whether it was made now."""
-        digest = _digest(files)
-        entry = f"{COPIES}{digest}.json"
-        found = self.catalog.find(entry)
-        if found is not None:
-            return _named(found), False
-        contents = dict(self._contents(files))
-        new = [NewPackedFile(file.path, contents[file.path], file.modified_ns) for file in files]
-        table = new_table_object(new, CatalogChange(), self.now_ns(), is_copy=True)
-        key = table.pack.key(f"{TABLES}{self.new_name()}")
-        if not self.store.put_new(key, table.pack.content):
-            raise StorageError(f"another object has the new name {key}; nothing was changed, try again")
-        made = TableFile(key, len(table.pack.content), table.figures)
-        # Named by the catalog at once, as long as it may be used again: gc removes what is not.
-        placed = [
-            PlacedFile(f"{COPIES}{digest}.object", key, 0, made.size, self.now_ns()),
-            _written(entry, made, self.now_ns()),
-        ]
-        self.catalog.change(CatalogChange(placed=placed))
-        return made, True
+    def _groups(self, files: Sequence[PlacedFile], figures: Mapping[str, TableFile]) -> Iterator[list[PlacedFile]]:
+        """Yield files of a part that become one object, ascending by symbol: of a piece of a month object, or others.
 
-    def _contents(self, files: Sequence[PlacedFile]) -> Iterator[tuple[str, bytes]]:
-        yield from ((file.path, file.content) for file in files if file.content is not None)
-        placed = [file for file in files if file.content is None]
-        for file, content in read_together(placed, self.store, self.new_executor, "marketpipe-table"):
-            if len(content) != file.size:
-                raise ObjectLostError(f"{file.object} ends before the end of {file.path}")
-            yield file.path, content
-
-    def _forget(self, figures: Mapping[str, PlacedFile], live: Iterable[str], copies: Sequence[TableFile]) -> None:
-        """Forget the figures of objects of which no file is live, and copies of days that are not live any more.
-
-        What the table still names is kept all the same: by entries of its own.
+        The bounds of a piece are in the month object, so they stay where they are whatever is superseded.
         """
-        objects, used = set(live), {copy.key for copy in copies}
-        gone = [path for path in figures if path.removeprefix(FIGURES) not in objects]
-        for file in self.catalog.below(COPIES.rstrip("/")):
-            key = file.object or _named(file).key
-            if key not in used:
-                gone.append(file.path)
-        if gone:
-            self.catalog.change(CatalogChange(removed=gone))
+
+        def piece(file: PlacedFile) -> tuple[str, int]:
+            return (file.object, file.offset // self.piece_bytes) if file.object in figures else ("", 0)
+
+        for _, together in groupby(sorted(files, key=lambda file: (piece(file), file.path)), piece):
+            yield from _limited(together, self.object_bytes)
+
+    def _unneeded(
+        self, parts: Mapping[str, TablePart], known: Mapping[str, TablePart], copies: TableCopies, *, is_whole: bool
+    ) -> Iterator[str]:
+        """Yield the entries of copies that are not used any more, and those of objects of which no file is live."""
+        used = {file.key for part in parts.values() for file in part.files}
+        live = {key for part in parts.values() for key in part.objects}
+        if is_whole:
+            yield from copies.unused("", used)
+            entries = [file.path for file in self.catalog.below(FIGURES.rstrip("/"))]
+            yield from (path for path in entries if path.removeprefix(FIGURES) not in live)
+            return
+        for name in parts:
+            yield from copies.unused(name, used)
+            yield from (FIGURES + key for key in known.get(name, NOTHING).objects if key not in live)
 
 
-def table_file(key: str, entry: PlacedFile) -> TableFile | None:
-    """Return what the catalog has of an object; None if it has no figures that can be read."""
-    text = json.loads(entry.content or b"{}")
-    if not text:
-        return None
-    times = text["times"] and (text["times"][0], text["times"][1])
-    symbols, dates = tuple(text["symbols"]), tuple(text["dates"])
-    return TableFile(key, text["size"], TableFigures(text["files"], text["rows"], symbols, dates, times))
-
-
-def _written(path: str, made: TableFile, moment: int) -> PlacedFile:
-    text = json.loads(figures_entry(made.key, made.figures, made.size, moment).content or b"")
-    return PlacedFile.inline(path, json.dumps({**text, "key": made.key}).encode(), moment)
-
-
-def _named(entry: PlacedFile) -> TableFile:
-    key = json.loads(entry.content or b"")["key"]
-    found = table_file(key, entry)
-    if found is None:
-        raise StorageError(f"the catalog has no figures at {entry.path}")
-    return found
-
-
-def _groups(files: Iterable[PlacedFile], most_bytes: int) -> Iterator[list[PlacedFile]]:
-    """Yield files that become one object: of a trading date, or month files of a month, ascending by symbol."""
-    for _, together in groupby(sorted(files, key=_place), lambda file: _place(file)[0]):
-        group, size, days = list[PlacedFile](), 0, 0
-        for file in together:
-            more = DAYS_IN_A_MONTH if file.path.endswith(f"/{MONTH_FILE}") else 1
-            if group and (size + file.size > most_bytes or days + more > MOST_ROW_GROUPS):
-                yield group
-                group, size, days = [], 0, 0
-            group.append(file)
-            size, days = size + file.size, days + more
-        yield group
-
-
-def _in_one_form(files: Sequence[PlacedFile]) -> tuple[list[PlacedFile], list[str]]:
-    """Return the files of months that have one form, and what to say of the others: their rows would be doubled."""
-    names = dict[str, list[str]]()
+def _limited(files: Iterator[PlacedFile], most_bytes: int) -> Iterator[list[PlacedFile]]:
+    """Yield as many files together as an object may have."""
+    group, size, days = list[PlacedFile](), 0, 0
     for file in files:
-        folder, _, name = file.path.rpartition("/")
-        names.setdefault(folder, []).append(name)
-    both = {folder for folder, found in names.items() if MONTH_FILE in found and len(found) > 1}
-    left = [
-        f"{folder}: it has days in its month file and as files: run 'marketpipe compact'" for folder in sorted(both)
-    ]
-    return [file for file in files if file.path.rpartition("/")[0] not in both], left
-
-
-def _place(file: PlacedFile) -> tuple[str, str]:
-    _, symbol, *date = file.path.split("/")
-    return "/".join(date), symbol
-
-
-def _digest(files: Sequence[PlacedFile]) -> str:
-    digest = sha256()
-    for file in files:
-        digest.update(f"{file.path} {file.object} {file.offset} {file.size} {file.modified_ns}\n".encode())
-    return digest.hexdigest()
+        more = DAYS_IN_A_MONTH if file.path.endswith(f"/{MONTH_FILE}") else 1
+        if group and (size + file.size > most_bytes or days + more > MOST_ROW_GROUPS):
+            yield group
+            group, size, days = [], 0, 0
+        group.append(file)
+        size, days = size + file.size, days + more
+    yield group

@@ -62,7 +62,7 @@ def test_a_server_that_ignores_conditions_is_refused_each_time() -> None:
 
 def test_the_current_catalog_reads_the_known_state_and_changes_the_writable_one() -> None:
     known, writable = InMemoryFileCatalog(), InMemoryFileCatalog()
-    current = CurrentCatalog(lambda: known, lambda: writable)
+    current = CurrentCatalog(lambda: known, lambda: writable, lambda: "n1")
     file = PlacedFile("data/a/x", "o", 0, 1, 1)
 
     current.change(CatalogChange(placed=[file]))

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,9 @@ class Table:
     def actions(self, number: int) -> list[dict[str, Any]]:
         content = self.store.objects[f"objects/delta/_delta_log/{number:020}.json"]
         return [json.loads(line) for line in content.splitlines()]
+
+    def added(self, number: int) -> list[str]:
+        return [each["add"]["path"] for each in self.actions(number) if "add" in each]
 
     def names(self, folder: str) -> list[str]:
         return [each.object.removeprefix("objects/delta/") for each in self.catalog.below(folder.rstrip("/"))]
@@ -140,6 +145,74 @@ def test_versions_are_ten_seconds_apart() -> None:
     table.time.now += 11 * SECOND
     table.log().publish([file("c")])
     assert table.time.slept == [6.0]
+
+
+def test_a_clock_that_went_back_lets_no_version_be_older_than_the_one_before() -> None:
+    table = Table()
+    table.publish("a")
+    table.time.now -= 3600 * SECOND
+    table.log().publish([file("b")])
+    table.time.now += 4 * SECOND
+    table.log().publish([file("c")])
+
+    assert table.time.slept == [10.0, 10.0]
+    moments = [table.actions(number)[0]["commitInfo"]["timestamp"] for number in range(3)]
+    assert moments == sorted(moments)
+    assert table.names(FORMER) == ["a.parquet", "b.parquet"]
+
+
+class Killed(BaseException):
+    """As of a process that ends at once."""
+
+
+@define
+class Killing:
+    """Kills the process before, or else after, the call of this number among those that it is asked to make."""
+
+    number: int
+    is_after: bool
+
+    def call(self, method: Callable[..., Any], *given: Any) -> Any:
+        self.number -= 1
+        if self.number < 0 and not self.is_after:
+            raise Killed
+        found = method(*given)
+        if self.number < 0:
+            raise Killed
+        return found
+
+
+@pytest.mark.parametrize("is_after", [False, True])
+@pytest.mark.parametrize("number", [0, 1, 2], ids=["naming the objects", "the commit", "the record of it"])
+def test_a_publisher_that_is_killed_at_any_step_is_followed_by_the_next(number: int, is_after: bool) -> None:
+    table = Table()
+    table.publish("a")
+    killing, change, put_new = Killing(number, is_after), table.catalog.change, table.store.put_new
+    table.catalog.change = partial(killing.call, change)  # type: ignore[method-assign]
+    table.store.put_new = partial(killing.call, put_new)  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        table.publish("b")
+    table.catalog.change, table.store.put_new = change, put_new  # type: ignore[method-assign]
+
+    was_committed = (number, is_after) >= (1, True)
+    table.publish("c")
+
+    added = [path for version in range(2 + was_committed) for path in table.added(version)]
+    assert added == ["a.parquet", *["b.parquet"] * was_committed, "c.parquet"]
+    assert table.names(NOW) == ["c.parquet"]
+    assert table.names(FORMER) == added[:-1]
+    assert table.catalog.below("tables/delta/next") == []
+
+
+def test_a_version_costs_no_more_requests_however_many_there_are() -> None:
+    table, costs = Table(), list[dict[str, int]]()
+    for number in range(61):
+        before = dict(table.store.requests)
+        table.publish("first", f"a{number}")
+        costs.append({kind: count - before.get(kind, 0) for kind, count in table.store.requests.items()})
+    assert costs[11:21] == costs[51:61]
+    assert costs[59] == {"get": 1, "put": 1}
+    assert costs[60] == {"get": 2, "put": 2}  # with a checkpoint
 
 
 def test_times_are_told_in_milliseconds() -> None:
