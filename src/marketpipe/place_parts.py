@@ -15,7 +15,7 @@ from attrs import evolve
 
 from marketpipe.config import DATA, POSTGRESQL, PipelineConfig, StoreConfig, is_on_disk, scheme_of, url_of
 from marketpipe.parts import Parts, installed_version, once
-from marketpipe.shared_kernel.events import FilesSynced
+from marketpipe.shared_kernel.events import FilesSynced, JobFinished, JobStarted
 from marketpipe.shared_kernel.infrastructure.machine.machine import HERE
 
 if TYPE_CHECKING:
@@ -86,10 +86,12 @@ def files(parts: Parts) -> PublishedFiles:
 
         roots = [at.data, *at.derived().values()]
         return parts.closing(DurableFiles(parts.syncing, roots, recorder, on_synced, parts.machine))
-    from marketpipe.storage.infrastructure.objects.object_files import ObjectFiles
+    from marketpipe.storage.infrastructure.objects.object_files import JobAtWork, ObjectFiles
 
     catalog, objects, now = file_catalog(parts), object_store(parts), partial(now_ns, parts)
-    return ObjectFiles(catalog, objects, areas(parts), store_machine(parts), now, recorder, on_synced)
+    parts.bus.observe(JobStarted, (job := JobAtWork()).on_job_started)
+    parts.bus.observe(JobFinished, job.on_job_finished)
+    return ObjectFiles(catalog, objects, areas(parts), store_machine(parts), now, recorder, on_synced, job)
 
 
 @once

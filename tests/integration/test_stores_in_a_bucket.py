@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -218,3 +218,19 @@ def take_over(made: Pipeline) -> None:
     with state._database.transaction() as connection:
         connection.execute("DELETE FROM claims WHERE store_id = ?", (state._database.store_id,))
         connection.execute("DELETE FROM leases WHERE store_id = ?", (state._database.store_id,))
+
+
+def jobs_of_bars(objects: InMemoryObjectStore, before: Iterable[str] = ()) -> set[str]:
+    packs = [content for key, content in objects.objects.items() if key.startswith(PACKS) and key not in before]
+    indexes = [index_at_the_end(content, len(content)) for content in packs]
+    return {index.job for index in indexes if any(file.path.startswith("data/") for file in index.files)}
+
+
+def test_an_object_of_bars_names_the_ingestion_that_brought_them(two: Two) -> None:
+    pipeline, objects = two.pipelines[1], two.objects
+    pipeline.ingest(end=THURSDAY)
+    assert jobs_of_bars(objects) == {"1"}
+
+    before = [*objects.objects]
+    pipeline.ingest()
+    assert jobs_of_bars(objects, before) == {"2"}

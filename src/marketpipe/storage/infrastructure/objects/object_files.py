@@ -21,6 +21,7 @@ from attrs import define, evolve, field
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.object_catalog import AppendedLines, CatalogChange, FileCatalog, PlacedFile
 from marketpipe.shared_kernel.domain.store_inventory import ABSENT
+from marketpipe.shared_kernel.events import JobFinished, JobStarted
 from marketpipe.shared_kernel.infrastructure.machine.disk import read_bytes
 from marketpipe.shared_kernel.infrastructure.machine.machine import Machine
 from marketpipe.storage.infrastructure.objects.object_store import ObjectStore
@@ -30,6 +31,19 @@ from marketpipe.storage.infrastructure.publishing.published_files import TOGETHE
 
 MOST_BYTES: Final = 64_000_000
 """A group of more is put in several objects, each as soon as it is full; its files are visible together even so."""
+
+
+@define(eq=False)
+class JobAtWork:
+    """The number of the ingestion whose bars are stored; "" while there is none, as when files are made of bars."""
+
+    name: str = ""
+
+    def on_job_started(self, event: JobStarted) -> None:
+        self.name = str(event.job_id)
+
+    def on_job_finished(self, _: JobFinished) -> None:
+        self.name = ""
 
 
 class ObjectFiles:
@@ -47,13 +61,16 @@ class ObjectFiles:
         now_ns: Callable[[], int],
         recorder: Recorder | None = None,
         on_synced: Callable[[int], None] = lambda _: None,
+        job: JobAtWork | None = None,
     ) -> None:
         """``places`` are the areas of the store by their paths. ``machine`` has the disk that reads this bucket.
 
-        ``recorder`` records what is published; ``on_synced`` is called with the number of files that were.
+        ``recorder`` records what is published; ``on_synced`` is called with the number of files that were. Each object
+        names the ``job`` that is at work.
         """
         self._catalog, self._store, self._machine, self._now_ns = catalog, store, machine, now_ns
         self._places, self._recorder, self._on_synced = dict(places), recorder or NothingRecorded(), on_synced
+        self._job = job or JobAtWork()
         self._threads = threading.local()
 
     def publish(self, contents: Mapping[Path, bytes], modified_ns: int | None = None) -> None:
@@ -189,9 +206,10 @@ class ObjectFiles:
     def _put(self, collected: _Collected, changes: CatalogChange, *, is_part: bool = False) -> None:
         files, now = [*collected.files.values()], self._now_ns()
         if is_part:
-            pack = new_pack(files, changes, now, is_part=True)
+            pack = new_pack(files, changes, now, self._job.name, is_part=True)
         else:
-            pack = new_pack(files, changes, now, kept=[*collected.kept.values()], parts=[*collected.keys])
+            kept, parts = [*collected.kept.values()], [*collected.keys]
+            pack = new_pack(files, changes, now, self._job.name, kept=kept, parts=parts)
         key = pack.key(self._machine.new_name())
         if not self._store.put_new(key, pack.content):
             raise StorageError(f"another object has the new name {key}; nothing was changed, try again")

@@ -77,7 +77,8 @@ class PackedFile:
 class PackIndex:
     """What a pack has. ``changes`` are those of the catalog at the same moment, without the files themselves.
 
-    ``moment_ns`` is when the group was published, in nanoseconds since 1970, and ``job`` what published it, or "".
+    ``moment_ns`` is when the group was published, in nanoseconds since 1970, and ``job`` the number of the ingestion
+    that was at work, or "".
     ``kept`` says where the bytes of each second name are: what the first name had at that moment. Of a group in several
     packs, the last one counts: it names the others in ``parts``, and each of these is marked by ``is_part``.
     """
