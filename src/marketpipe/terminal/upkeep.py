@@ -35,6 +35,8 @@ def print_copy(report: StoreCopyReport, *, as_json: bool) -> None:
     days = count_of(report.rows["checkpoints"], "symbol-day")
     out(f"{report.source}: {count_of(report.files, 'file')}, {megabytes(report.size_bytes)}, copied to {report.target}")
     out(f"{days} and {count_of(report.rows['jobs'], 'job')} recorded there")
+    if report.already_there:
+        out(f"{count_of(report.already_there, 'file')} there already from a copy that was killed")
 
 
 def print_publication(report: PublicationReport, *, as_json: bool) -> None:
