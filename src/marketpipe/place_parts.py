@@ -118,7 +118,7 @@ def file_catalog(parts: Parts) -> FileCatalog:
 @once
 def object_store(parts: Parts) -> ProbedObjects:
     """Make what reads and puts the objects of a store in a bucket. Nothing is requested yet."""
-    from marketpipe.storage.infrastructure.objects.guarded_objects import ProbedObjects
+    from marketpipe.storage.infrastructure.objects.guarded_objects import ProbedObjects, StateOfABucket
     from marketpipe.storage.infrastructure.objects.obstore_objects import endpoint_in, s3_objects
 
     place = url_of(parts.config.output_path)
@@ -127,9 +127,9 @@ def object_store(parts: Parts) -> ProbedObjects:
     made = parts.new_object_store
     objects = made(place) if made else s3_objects(bucket, prefix, os.environ, machine)
     server = "" if made else endpoint_in(os.environ) or "https://s3.amazonaws.com"
-    return ProbedObjects(
-        objects, file_catalog(parts), f"s3://{bucket}", server, machine.new_name, machine.threads.lock()
-    )
+    catalog, new_name = file_catalog(parts), machine.new_name
+    own = StateOfABucket(objects, catalog, place, url_of(parts.config.state_path.absolute()), new_name)
+    return ProbedObjects(objects, catalog, own, f"s3://{bucket}", server, new_name, machine.threads.lock())
 
 
 def laid_out_files(parts: Parts) -> LaidOutFiles | None:

@@ -56,6 +56,7 @@ def _with_catalog(parts: Parts, recoverer: StateRecoverer, *, force: bool) -> st
     set_aside = recoverer.archive_state(force)
     place_parts.forget_state(parts)
     found.write(place_parts.state(parts).file_catalog)
+    place_parts.probe_bucket(parts)  # from now on the bucket has this state: gc with another would remove what it has
     composition.stored_identity(parts).refuse_nameless()
     return set_aside
 

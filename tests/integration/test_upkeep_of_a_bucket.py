@@ -142,6 +142,29 @@ def test_gc_is_refused_where_it_would_harm(kept: Kept, tmp_path: Path) -> None:
     assert kept.keys() == before
 
 
+@pytest.mark.parametrize("snapshot", [False, True])
+def test_a_state_that_was_recovered_takes_the_place_of_the_former_one(kept: Kept, snapshot: bool) -> None:
+    if snapshot:
+        with kept.open() as store:
+            store.gc(AT_ONCE, alone=True)
+    before, there = kept.answers(), kept.keys()
+    other = kept.root / "state" / "other.sqlite"
+    with kept.open(state_path=other) as store:
+        store.recover()
+    kept.objects.put_new(f"{PACKS}of-the-other-state.pack", b"whatever")
+
+    for dry_run in (False, True):
+        with kept.open() as store, pytest.raises(ConfigurationError, match=f"have another state since .*{other}"):
+            store.gc(AT_ONCE, alone=True, dry_run=dry_run)
+    kept.provider.bars["AAPL"][MIDDLE] = minutes(MIDDLE, 5)
+    with kept.open() as store, pytest.raises(ConfigurationError, match="have another state since"):
+        store.audit(start=MIDDLE, end=MIDDLE, adopt=True)
+    assert kept.keys() == {*there, f"{PACKS}of-the-other-state.pack"}
+    with kept.open(state_path=other) as store:
+        store.gc(AT_ONCE, alone=True)
+    assert kept.answers() == before
+
+
 def test_a_new_state_is_not_begun_over_the_objects_of_one_that_was_lost(kept: Kept) -> None:
     before = kept.keys()
     kept.lose_state()

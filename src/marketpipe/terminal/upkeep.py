@@ -15,7 +15,7 @@ def print_collection(report: CollectionReport, *, as_json: bool) -> None:
         print_json(asdict(report))
         return
     verb = "would be removed" if report.dry_run else "removed"
-    others = f", and {report.others:,} former snapshots and other leftovers" if report.others else ""
+    others = f", and {count_of(report.others, 'leftover')} such as former snapshots" if report.others else ""
     out(f"{count_of(report.removed, 'object')} {verb}, {megabytes(report.removed_bytes)}{others}")
     out(f"{count_of(report.kept, 'object')} with files of the store, {megabytes(report.kept_bytes)}")
     if report.waiting:
