@@ -85,7 +85,7 @@ class StateOfABucket:
     def refuse_another(self) -> None:
         """Raise ``ConfigurationError`` if another state has taken the place of this one, and ``StorageError``."""
         own, objects = self._found()
-        newest = max(objects, key=lambda each: (each.modified_ns, each.key), default=None)
+        newest = max(objects, key=lambda each: (each.modified_ns, each.key in own), default=None)
         if newest is None or newest.key in own or not any(each.key in own for each in objects):
             return
         since, other = Timestamp.from_epoch_micros(newest.modified_ns // 1000), self.store.get(newest.key)
