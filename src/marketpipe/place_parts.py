@@ -150,6 +150,15 @@ def probe_bucket(parts: Parts) -> None:
         object_store(parts).probe()
 
 
+def try_bucket(parts: Parts) -> None:
+    """Put an object and remove it, whatever the state knows. Raises ``StorageError`` if that is not allowed, and
+    ``ConfigurationError`` for a server that ignores conditions.
+    """
+    from marketpipe.storage.infrastructure.objects.condition_probe import probe_conditions
+
+    probe_conditions(object_store(parts).store, url_of(parts.config.output_path), parts.machine.new_name())
+
+
 def new_orphan_collector(parts: Parts) -> OrphanCollector:
     """Make what removes objects of the bucket that no file is in."""
     from marketpipe.storage.infrastructure.bucket_upkeep.orphans import OrphanCollector

@@ -48,9 +48,7 @@ class _Bucket:
         return name, int(moment_ns)
 
     def set_mark(self, source: str) -> None:
-        from marketpipe.storage.infrastructure.objects.condition_probe import probe_conditions
-
-        probe_conditions(self.objects, url_of(self.parts.config.output_path), self.parts.machine.new_name())
+        place_parts.try_bucket(self.parts)
         self.objects.put_new(MARK_OBJECT, f"{source}\n{place_parts.now_ns(self.parts)}".encode())
 
     def remove_mark(self) -> None:
