@@ -37,8 +37,9 @@ def gc(
     ended. A grace time under an hour is refused, unless the caller says that nothing else works with the store: then
     ``alone`` keeps others out, as far as they can be seen. With ``dry_run`` nothing is changed.
 
-    Raises ``ConfigurationError`` for a store on a disk, for a grace time that is too short, and if the state has no
-    dataset, as it may have been lost; ``StoreBusyError`` while another process collects, or works with it if ``alone``.
+    Raises ``ConfigurationError`` for a store on a disk, for a grace time that is too short, if the state has no
+    dataset, as it may have been lost, and if the bucket has another state since; ``StoreBusyError`` while another
+    process collects, or works with it if ``alone``.
     """
     parts, place = self._parts, url_of(self.config.output_path)
     _check(self.config, grace, alone=alone)
@@ -51,6 +52,7 @@ def gc(
             f"nothing was removed: the state names no dataset in {place}. If the state was lost, 'marketpipe recover' "
             "makes a new one of the objects"
         )
+    place_parts.object_store(parts).state.refuse_another()
     if dry_run:
         return place_parts.new_orphan_collector(parts).collectable(grace)
     with ExitStack() as locks:

@@ -121,7 +121,7 @@ def file_catalog(parts: Parts) -> FileCatalog:
 @once
 def object_store(parts: Parts) -> ProbedObjects:
     """Make what reads and puts the objects of a store in a bucket. Nothing is requested yet."""
-    from marketpipe.storage.infrastructure.objects.guarded_objects import ProbedObjects
+    from marketpipe.storage.infrastructure.objects.guarded_objects import ProbedObjects, StateOfABucket
     from marketpipe.storage.infrastructure.objects.obstore_objects import endpoint_in, s3_objects
 
     place = url_of(parts.config.output_path)
@@ -130,9 +130,9 @@ def object_store(parts: Parts) -> ProbedObjects:
     made = parts.new_object_store
     objects = made(place) if made else s3_objects(bucket, prefix, os.environ, machine)
     server = "" if made else endpoint_in(os.environ) or "https://s3.amazonaws.com"
-    return ProbedObjects(
-        objects, file_catalog(parts), f"s3://{bucket}", server, machine.new_name, machine.threads.lock()
-    )
+    catalog, new_name = file_catalog(parts), machine.new_name
+    own = StateOfABucket(objects, catalog, place, url_of(parts.config.state_path.absolute()), new_name)
+    return ProbedObjects(objects, catalog, own, f"s3://{bucket}", server, new_name, machine.threads.lock())
 
 
 def laid_out_files(parts: Parts) -> LaidOutFiles | None:
@@ -151,6 +151,15 @@ def probe_bucket(parts: Parts) -> None:
     """
     if not is_on_disk(parts.config.output_path):
         object_store(parts).probe()
+
+
+def try_bucket(parts: Parts) -> None:
+    """Put an object and remove it, whatever the state knows. Raises ``StorageError`` if that is not allowed, and
+    ``ConfigurationError`` for a server that ignores conditions.
+    """
+    from marketpipe.storage.infrastructure.objects.condition_probe import probe_conditions
+
+    probe_conditions(object_store(parts).store, url_of(parts.config.output_path), parts.machine.new_name())
 
 
 def new_orphan_collector(parts: Parts) -> OrphanCollector:

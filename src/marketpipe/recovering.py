@@ -49,13 +49,15 @@ def recover(self: RecoverableStore, *, force: bool = False) -> RecoveryReport:
 
 
 def _with_catalog(parts: Parts, recoverer: StateRecoverer, *, force: bool) -> str | None:
-    """Archive the state, and let the new one know which files there are; everything is read before."""
+    """Archive the state, and let the new one know which files there are; everything is read, and tried, before."""
     found = place_parts.new_recovered_catalog(parts)
     if not recoverer.has_state() and not found.has_any(DATA):
         raise _nothing_stored(parts)
+    place_parts.try_bucket(parts)
     set_aside = recoverer.archive_state(force)
     place_parts.forget_state(parts)
     found.write(place_parts.state(parts).file_catalog)
+    place_parts.probe_bucket(parts)  # from now on the bucket has this state: gc with another would remove what it has
     composition.stored_identity(parts).refuse_nameless()
     return set_aside
 

@@ -27,8 +27,8 @@ def copy_store(
 
     Both are configurations, or their files. Bytes, times, former versions, digests and records are the same, and so are
     answers and locks. The state comes last, in one transaction: before it a bucket shows nothing, and on a disk
-    ``verify`` reports the files as unrecorded. If it is killed, the same call begins again, and leaves out files that
-    are on the disk already.
+    ``verify`` reports the files as unrecorded. If it is killed, the same call begins again, and leaves out the files
+    that are there already.
     ``new_store`` makes what reads and writes each of them.
 
     Raises ``ConfigurationError`` if there is no store to copy, or if the target is not empty, and ``StoreBusyError``
@@ -56,10 +56,10 @@ def _copied(one: Store, other: Store) -> StoreCopyReport:
                 raise ConfigurationError(f"nothing was copied: {places[1]} has a store already; name another place")
             return StoreCopyReport(places[0], places[1], 0, 0, {})
         transfer.begin()
-        files, size = transfer.copy_files()
+        files, size, already_there = transfer.copy_files()
         rows = transfer.copy_state()
         transfer.end()
-        return StoreCopyReport(places[0], places[1], files, size, rows)
+        return StoreCopyReport(places[0], places[1], files, size, rows, already_there)
 
 
 def _is_complete(target: Parts) -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +16,7 @@ from . import place_parts
 
 if TYPE_CHECKING:
     from marketpipe.shared_kernel.domain.object_catalog import PlacedFile
+    from marketpipe.storage.infrastructure.bucket_upkeep.file_transfer import Written
     from marketpipe.storage.infrastructure.objects.object_store import ObjectStore
     from marketpipe.storage.infrastructure.objects.packs import NewPackedFile
     from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
@@ -38,15 +38,18 @@ class _Bucket:
 
     def mark(self) -> str | None:
         try:
-            return self.objects.get(MARK_OBJECT).decode()
+            return self._marked()[0]
         except ObjectLostError:
             return None
 
-    def set_mark(self, source: str) -> None:
-        from marketpipe.storage.infrastructure.objects.condition_probe import probe_conditions
+    def _marked(self) -> tuple[str, int]:
+        """Return the name of the source, and when its copy was first begun, in nanoseconds since 1970."""
+        name, _, moment_ns = self.objects.get(MARK_OBJECT).decode().rpartition("\n")
+        return name, int(moment_ns)
 
-        probe_conditions(self.objects, url_of(self.parts.config.output_path), self.parts.machine.new_name())
-        self.objects.put_new(MARK_OBJECT, source.encode())
+    def set_mark(self, source: str) -> None:
+        place_parts.try_bucket(self.parts)
+        self.objects.put_new(MARK_OBJECT, f"{source}\n{place_parts.now_ns(self.parts)}".encode())
 
     def remove_mark(self) -> None:
         self.objects.delete([MARK_OBJECT])
@@ -54,12 +57,10 @@ class _Bucket:
     def is_empty(self) -> bool:
         return next(iter(self.objects.listed()), None) is None
 
-    def write(self, files: Iterator[NewPackedFile]) -> list[PlacedFile]:
+    def write(self, files: Iterator[NewPackedFile]) -> Written:
         from marketpipe.storage.infrastructure.bucket_upkeep.file_transfer import IntoABucket
 
-        parts = self.parts
-        now_ns = partial(place_parts.now_ns, parts)
-        return IntoABucket(self.objects, parts.machine.new_name, now_ns).write(files)
+        return IntoABucket(self.objects, self._marked()[1]).write(files)
 
 
 @frozen
@@ -89,11 +90,10 @@ class _Folders:
 
         return not has_files(self.parts.machine.disk, place_parts.areas(self.parts))
 
-    def write(self, files: Iterator[NewPackedFile]) -> list[PlacedFile]:
+    def write(self, files: Iterator[NewPackedFile]) -> Written:
         from marketpipe.storage.infrastructure.bucket_upkeep.file_transfer import IntoFolders
 
-        IntoFolders(self._files(), self.parts.machine.disk, place_parts.areas(self.parts)).write(files)
-        return []
+        return IntoFolders(self._files(), self.parts.machine.disk, place_parts.areas(self.parts)).write(files)
 
     def _files(self) -> DurableFiles:
         from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
@@ -108,7 +108,7 @@ class StoreTransfer:
     source: Parts
     target: Parts
     name: str
-    _placed: list[PlacedFile] = field(init=False, factory=list)
+    _placed: Sequence[PlacedFile] = field(init=False, default=())
     _version: object = field(init=False, default=None)
 
     @property
@@ -131,11 +131,12 @@ class StoreTransfer:
             self._end.set_mark(self.name)
         self._version = place_parts.known_state(self.source).version()
 
-    def copy_files(self) -> tuple[int, int]:
-        """Copy all files; return how many, and their bytes."""
+    def copy_files(self) -> tuple[int, int, int]:
+        """Copy all files; return how many, their bytes, and how many a copy that was killed had copied already."""
         counted = _Counted(self._files())
-        self._placed = self._end.write(counted.files())
-        return counted.count, counted.size
+        written = self._end.write(counted.files())
+        self._placed = written.placed
+        return counted.count, counted.size, written.already_there
 
     def copy_state(self) -> Mapping[str, int]:
         from marketpipe.ingestion.infrastructure.sql.rows_with_files import RowsWithFiles

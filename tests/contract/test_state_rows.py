@@ -14,7 +14,7 @@ import pytest
 from attrs import field, frozen
 
 from marketpipe.ingestion.infrastructure.sql.database import Row
-from marketpipe.ingestion.infrastructure.sql.state_rows import STORE, TABLES, StateRows, WrittenRows, copy_rows
+from marketpipe.ingestion.infrastructure.sql.state_rows import PLACED, STORE, TABLES, StateRows, WrittenRows, copy_rows
 from marketpipe.ingestion.infrastructure.sqlite_file import SQLiteFile
 from marketpipe.ingestion.infrastructure.sqlite_rows import SQLiteRows
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StateError, StoreBusyError
@@ -127,6 +127,18 @@ def test_a_copy_has_the_same_rows_and_the_source_keeps_its_own(ends: Ends) -> No
     assert {name: sorted(rows, key=repr) for name, rows in before[1].items()} == {
         name: sorted(rows, key=repr) for name, rows in ROWS.items()
     }
+
+
+def test_what_one_state_alone_knows_of_its_bucket_is_not_copied(ends: Ends) -> None:
+    of_one = [("servers/", "0a", "", 0, 0, 0, b""), ("servers/states/", "0b", "", 0, 0, 0, b"")]
+    (placed,) = (table for table in TABLES if table.name == PLACED)
+    with ends.source.writing() as rows:
+        rows.add_store(STORE_ROW)
+        rows.add(placed, iter([*ROWS[PLACED], *of_one]))
+    target = ends.target
+
+    assert copy_rows(ends.source, target)[PLACED] == len(ROWS[PLACED])
+    assert sorted(read(target)[1][PLACED]) == sorted(ROWS[PLACED])
 
 
 def test_a_copy_back_is_the_same_again(ends: Ends, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,15 @@ from marketpipe import transfer_parts
 from marketpipe.config import PipelineConfig, StoreConfig
 from marketpipe.pipeline import Pipeline
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StoreBusyError
+from marketpipe.storage.domain.bucket_upkeep import StoreCopyReport
 from marketpipe.storage.domain.dataset_lock import DatasetLock
 from marketpipe.storage.infrastructure.bucket_upkeep import file_transfer
+from marketpipe.storage.infrastructure.objects.object_store import PUT
 from marketpipe.storage.infrastructure.objects.packs import NewPackedFile
 from marketpipe.store_copying import copy_store
 from tests.integration.test_upkeep_of_a_bucket import FIRST, LAST, MIDDLE, Kept
 from tests.support.bucket_stores import answers, bucket_config, in_folders, over
+from tests.support.in_memory_object_store import InMemoryObjectStore
 from tests.support.pipeline_ring import minutes
 
 KINDS = ("disk", "bucket")
@@ -53,7 +57,7 @@ def filled(kept: Kept, kind: str) -> PipelineConfig:
     return config
 
 
-def copied(kept: Kept, one: StoreConfig, other: StoreConfig) -> object:
+def copied(kept: Kept, one: StoreConfig, other: StoreConfig) -> StoreCopyReport:
     return copy_store(one, other, new_store=lambda config: opened(kept, config))
 
 
@@ -153,7 +157,42 @@ def test_files_are_put_together_up_to_64_mb(kept: Kept) -> None:
         yield from (NewPackedFile(f"data/{number}", bytes(30_000_000), 1) for number in range(4))
 
     bucket = in_folders(kept.root)("s3://bucket/other")
-    names = iter("abc")
-    placed = file_transfer.IntoABucket(bucket, lambda: next(names), lambda: 1).write(files())
+    placed = file_transfer.IntoABucket(bucket, 1).write(files()).placed
 
-    assert [file.object for file in placed] == ["objects/a.pack"] * 3 + ["objects/b.pack"]
+    assert [[file.path for file in of_one] for _, of_one in groupby(placed, lambda file: file.object)] == [
+        ["data/0", "data/1", "data/2"],
+        ["data/3"],
+    ]
+
+
+def test_a_copy_into_a_bucket_that_is_begun_again_puts_only_what_is_not_there() -> None:
+    files = [NewPackedFile(f"data/{number}", bytes(file_transfer.MOST_BYTES), number) for number in range(3)]
+    bucket = InMemoryObjectStore()
+    first = file_transfer.IntoABucket(bucket, 1).write(files[:2])
+    bucket.requests.clear()
+
+    again = file_transfer.IntoABucket(bucket, 1).write(files)
+
+    assert (first.already_there, again.already_there, bucket.requests[PUT]) == (0, 2, 1)
+    assert again.placed[:2] == first.placed
+    assert {file.object for file in again.placed} == {*bucket.objects}
+    # Other bytes are in another pack, and so are those of a copy that was begun at another moment.
+    other = [NewPackedFile("data/0", b"x" * file_transfer.MOST_BYTES, 0)]
+    assert file_transfer.IntoABucket(bucket, 1).write(other).already_there == 0
+    assert file_transfer.IntoABucket(bucket, 2).write(files).already_there == 0
+
+
+@pytest.mark.parametrize("target", KINDS)
+def test_a_copy_says_what_was_there_already(kept: Kept, target: str) -> None:
+    one, other = filled(kept, "disk"), config_of(kept.root, target, "other")
+    with opened(kept, one) as source, opened(kept, other) as end:
+        transfer = transfer_parts.StoreTransfer(source._parts, end._parts, str(one.output_path))
+        transfer.begin()
+        transfer.copy_files()
+    kept.clock.advance(60)
+
+    again = copied(kept, one, other)
+
+    assert again.already_there == again.files > 0
+    if target == "bucket":
+        assert len([*in_folders(kept.root)("s3://bucket/other").listed("objects/")]) == 1

@@ -11,10 +11,11 @@ from attrs import define, field
 
 from marketpipe import place_parts
 from marketpipe.pipeline import Pipeline
-from marketpipe.shared_kernel.domain.errors import ConfigurationError, StoreBusyError
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, StorageError, StoreBusyError
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.storage.domain.dataset_lock import DatasetLock
 from marketpipe.storage.infrastructure.objects.object_store import PACKS, ObjectStore
+from marketpipe.storage.infrastructure.objects.obstore_objects import ObstoreObjects
 from marketpipe.testing import FakeClock, sessions
 from tests.support.bucket_stores import answers, bucket_config, in_folders, over
 from tests.support.pipeline_ring import config, minutes, pipeline
@@ -142,6 +143,29 @@ def test_gc_is_refused_where_it_would_harm(kept: Kept, tmp_path: Path) -> None:
     assert kept.keys() == before
 
 
+@pytest.mark.parametrize("snapshot", [False, True])
+def test_a_state_that_was_recovered_takes_the_place_of_the_former_one(kept: Kept, snapshot: bool) -> None:
+    if snapshot:
+        with kept.open() as store:
+            store.gc(AT_ONCE, alone=True)
+    before, there = kept.answers(), kept.keys()
+    other = kept.root / "state" / "other.sqlite"
+    with kept.open(state_path=other) as store:
+        store.recover()
+    kept.objects.put_new(f"{PACKS}of-the-other-state.pack", b"whatever")
+
+    for dry_run in (False, True):
+        with kept.open() as store, pytest.raises(ConfigurationError, match=f"have another state since .*{other}"):
+            store.gc(AT_ONCE, alone=True, dry_run=dry_run)
+    kept.provider.bars["AAPL"][MIDDLE] = minutes(MIDDLE, 5)
+    with kept.open() as store, pytest.raises(ConfigurationError, match="have another state since"):
+        store.audit(start=MIDDLE, end=MIDDLE, adopt=True)
+    assert kept.keys() == {*there, f"{PACKS}of-the-other-state.pack"}
+    with kept.open(state_path=other) as store:
+        store.gc(AT_ONCE, alone=True)
+    assert kept.answers() == before
+
+
 def test_a_new_state_is_not_begun_over_the_objects_of_one_that_was_lost(kept: Kept) -> None:
     before = kept.keys()
     kept.lose_state()
@@ -194,6 +218,25 @@ def test_a_good_state_is_replaced_only_by_force(kept: Kept) -> None:
         report = store.recover(force=True)
 
     assert report.set_aside is not None
+    assert kept.answers() == before
+
+
+def test_a_state_stays_if_the_bucket_may_only_be_read(kept: Kept) -> None:
+    class OnlyRead(ObstoreObjects):
+        def put_new(self, key: str, content: bytes) -> bool:
+            raise StorageError(f"cannot write {key}: error 403 AccessDenied")
+
+    before = kept.answers()
+    settings = bucket_config(kept.root, symbols=["AAPL"], start=FIRST, end=LAST)
+    objects = in_folders(kept.root)("s3://bucket/bars")
+    assert isinstance(objects, ObstoreObjects)
+    read = OnlyRead(objects.client, objects.place)
+    with (
+        over(lambda _: read, settings, kept.provider, kept.clock) as store,
+        pytest.raises(StorageError, match="cannot write probes/"),
+    ):
+        store.recover(force=True)
+
     assert kept.answers() == before
 
 

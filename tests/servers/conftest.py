@@ -8,9 +8,9 @@ import pytest
 
 from tests.support.installed import LATER, WAITS
 from tests.support.postgres_server import database_url, postgres_server
-from tests.support.s3_servers import moto, rclone, s3_server, seaweed
+from tests.support.s3_servers import bucket_server, moto, rclone, s3_server, seaweed
 
-__all__ = ["database_url", "moto", "postgres_server", "rclone", "s3_server", "seaweed"]
+__all__ = ["bucket_server", "database_url", "moto", "postgres_server", "rclone", "s3_server", "seaweed"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

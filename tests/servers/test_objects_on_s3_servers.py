@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StorageError
@@ -59,8 +61,16 @@ def test_a_bucket_that_is_not_there_is_named(moto: S3Server) -> None:
 def test_wrong_keys_are_an_error_that_shows_none(seaweed: S3Server) -> None:
     environment = {**seaweed.environment, "AWS_SECRET_ACCESS_KEY": "another secret"}
 
-    with pytest.raises(StorageError, match="check the AWS_… variables") as caught:
-        s3_objects(seaweed.new_bucket(), "a/store", environment).put_new("objects/1", b"1")
-
-    for secret in (ACCESS_KEY, SECRET_KEY, "another secret"):
-        assert secret not in str(caught.value)
+    objects = s3_objects(seaweed.new_bucket(), "a/store", environment)
+    asks: list[Callable[[], object]] = [
+        lambda: objects.put_new("objects/1", b"1"),
+        lambda: objects.get("objects/1"),
+        lambda: [*objects.listed("objects/")],
+    ]
+    for ask in asks:
+        with pytest.raises(
+            StorageError, match=r"error 403 .*; check the AWS_… variables, and what the policy"
+        ) as caught:
+            ask()
+        for secret in (ACCESS_KEY, SECRET_KEY, "another secret"):
+            assert secret not in str(caught.value)

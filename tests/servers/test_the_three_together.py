@@ -119,13 +119,6 @@ def cluster(s3: S3Server) -> Iterator[DaskServers]:
         yield servers
 
 
-@pytest.fixture
-def bucket_server(request: pytest.FixtureRequest) -> S3Server:
-    """SeaweedFS; moto if that is not installed."""
-    server: S3Server = request.getfixturevalue("moto" if why_not("weed") else "seaweed")
-    return server
-
-
 def interrupt(server: S3Server, go_on: Callable[[], None]) -> None:
     """Kill it and start it again. One that keeps nothing, as moto, only does not answer for a moment."""
     keeps = why_not("weed") is None

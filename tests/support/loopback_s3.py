@@ -25,13 +25,14 @@ class LoopbackBucket:
     """``objects`` are those of the bucket "bars". ``requests`` counts them by method.
 
     ``answers`` are taken from its end, one for each put: "503" and "reset" after the object was stored, "busy" is a 503
-    without storing it, and "refused" is an error 403 whose text has the key of the account, as that of Amazon.
+    without storing it, and "refused" is an error 403 whose text has the key of the account, as that of Amazon. If
+    ``refuses_to_list``, that is the answer to each list.
     """
 
     def __init__(self, *, ignores_conditions: bool = False) -> None:
         self.objects, self.requests = dict[str, bytes](), Counter[str]()
         self.answers, self.ignores_conditions, self.lock = list[str](), ignores_conditions, Lock()
-        self.url = ""
+        self.url, self.refuses_to_list = "", False
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -73,7 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
         content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         answer = self.bucket.next_answer()
         if answer == "refused":
-            return self._error(403, "AccessDenied", f"<AWSAccessKeyId>{KEYS['AWS_ACCESS_KEY_ID']}</AWSAccessKeyId>")
+            return self._refused()
         is_conditional = self.headers.get("If-None-Match") == "*"
         is_stored = answer != "busy" and self.bucket.put(self._key(), content, is_conditional=is_conditional)
         if answer == "reset":
@@ -89,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         asked = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
         if "list-type" in asked:
-            return self._list(asked)
+            return self._refused() if self.bucket.refuses_to_list else self._list(asked)
         content = self.bucket.objects.get(self._key())
         if content is None:
             return self._error(404, "NoSuchKey")
@@ -115,6 +116,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.bucket.objects.pop(key, None)
         deleted = "".join(f"<Deleted><Key>{key}</Key></Deleted>" for key in keys)
         self._send(200, f"<DeleteResult>{deleted}</DeleteResult>".encode())
+
+    def _refused(self) -> None:
+        self._error(403, "AccessDenied", f"<AWSAccessKeyId>{KEYS['AWS_ACCESS_KEY_ID']}</AWSAccessKeyId>")
 
     def _list(self, asked: dict[str, str]) -> None:
         after, most = asked.get("continuation-token", asked.get("start-after", "")), int(asked.get("max-keys", 1000))

@@ -21,7 +21,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.support.child_processes import Popen, run, run_folder, start, wait_until
+from tests.support.child_processes import LONGEST_SECONDS, Popen, run, run_folder, start, wait_until
 from tests.support.installed import find_program, require
 
 HOST: Final = "127.0.0.1"
@@ -30,7 +30,7 @@ OWNER: Final = "marketpipe"
 WITH_PASSWORD: Final = "marketpipe_with_password"
 """Another role, a member of ``OWNER``, which the server asks for its password."""
 PASSWORD: Final = "correct horse"
-READY_SECONDS: Final = 60
+READY_SECONDS: Final = LONGEST_SECONDS
 PORTS: Final = range(20_000, 32_000)
 """Below those that the system gives to connections: nothing takes the port while the server is stopped."""
 SETTINGS: Final = {

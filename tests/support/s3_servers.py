@@ -1,7 +1,8 @@
 """Real servers of the S3 protocol on the loopback: SeaweedFS and moto, and rclone, which ignores conditions.
 
 Fixtures: ``seaweed`` and ``moto`` are one server each for all tests of a process, ``s3_server`` is each of the two in
-turn, ``rclone`` the server that has to be refused. ``server.new_bucket()`` makes a bucket for one test.
+turn, ``bucket_server`` one of them that is installed, ``rclone`` the server that has to be refused.
+``server.new_bucket()`` makes a bucket for one test.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from typing import Any, Final
 import pytest
 
 from tests.support.child_processes import LITTER, Popen, run_folder, start, wait_until
-from tests.support.installed import find_program, require
+from tests.support.installed import find_program, require, why_not
 from tests.support.postgres_server import HOST, PORTS
 
 READY_SECONDS: Final = 120
 ACCESS_KEY, SECRET_KEY = "AKIDMARKETPIPE", "never shown 7f3a"
+READER, READER_SECRET = "AKIDREADER", "never shown either 9c1b"
+"""Of an account that SeaweedFS lets read and list, and nothing else."""
 REGION: Final = "us-east-1"
 
 Command = Callable[[Path, Sequence[int]], Sequence[str]]
@@ -155,6 +158,13 @@ def rclone() -> Iterator[S3Server]:
         yield server
 
 
+@pytest.fixture
+def bucket_server(request: pytest.FixtureRequest) -> S3Server:
+    """SeaweedFS; moto if that is not installed."""
+    server: S3Server = request.getfixturevalue("moto" if why_not("weed") else "seaweed")
+    return server
+
+
 @pytest.fixture(params=["seaweed", "moto"])
 def s3_server(request: pytest.FixtureRequest) -> S3Server:
     """Each server that may be used."""
@@ -163,11 +173,11 @@ def s3_server(request: pytest.FixtureRequest) -> S3Server:
 
 
 def _seaweed(folder: Path, ports: Sequence[int]) -> Sequence[str]:
-    keys = {"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}
-    actions = ["Admin", "Read", "Write", "List", "Tagging"]
-    (folder / "s3.json").write_text(
-        json.dumps({"identities": [{"name": "tests", "credentials": [keys], "actions": actions}]})
-    )
+    accounts = [
+        _account("tests", ACCESS_KEY, SECRET_KEY, ["Admin", "Read", "Write", "List", "Tagging"]),
+        _account("reader", READER, READER_SECRET, ["Read", "List"]),
+    ]
+    (folder / "s3.json").write_text(json.dumps({"identities": accounts}))
     (folder / "data").mkdir()
     sockets = [
         f"/tmp/seaweedfs-{role}-grpc-{port}.sock" for role in ["s3", "master", "volume", "filer"] for port in ports
@@ -189,6 +199,10 @@ def _seaweed(folder: Path, ports: Sequence[int]) -> Sequence[str]:
         "s3.port.lance": "0",
     }
     return [_program("weed"), "server", "-s3", *(f"-{name}={value}" for name, value in switches.items())]
+
+
+def _account(name: str, key: str, secret: str, actions: Sequence[str]) -> Mapping[str, Any]:
+    return {"name": name, "credentials": [{"accessKey": key, "secretKey": secret}], "actions": actions}
 
 
 def _port_switch(name: str) -> str:

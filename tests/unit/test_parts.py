@@ -119,6 +119,7 @@ def test_no_function_of_the_composition_makes_a_new_thing_by_accident() -> None:
         "state",
         "state_rows",
         "together",
+        "try_bucket",
         *asked,
         *locks,
     }

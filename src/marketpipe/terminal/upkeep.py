@@ -15,7 +15,7 @@ def print_collection(report: CollectionReport, *, as_json: bool) -> None:
         print_json(asdict(report))
         return
     verb = "would be removed" if report.dry_run else "removed"
-    others = f", and {report.others:,} former snapshots and other leftovers" if report.others else ""
+    others = f", and {count_of(report.others, 'leftover')} such as former snapshots" if report.others else ""
     out(f"{count_of(report.removed, 'object')} {verb}, {megabytes(report.removed_bytes)}{others}")
     out(f"{count_of(report.kept, 'object')} with files of the store, {megabytes(report.kept_bytes)}")
     if report.waiting:
@@ -35,6 +35,8 @@ def print_copy(report: StoreCopyReport, *, as_json: bool) -> None:
     days = count_of(report.rows["checkpoints"], "symbol-day")
     out(f"{report.source}: {count_of(report.files, 'file')}, {megabytes(report.size_bytes)}, copied to {report.target}")
     out(f"{days} and {count_of(report.rows['jobs'], 'job')} recorded there")
+    if report.already_there:
+        out(f"{count_of(report.already_there, 'file')} there already from a copy that was killed")
 
 
 def print_publication(report: PublicationReport, *, as_json: bool) -> None:

@@ -13,6 +13,8 @@ from attrs import evolve, field, frozen
 
 INLINE = ""
 """In the place of an object: the content of the file is in the catalog itself."""
+OF_ONE_STATE = "servers"
+"""The folder, in no area, of what one state alone knows of its bucket: a copy or a recovered state has none of it."""
 
 
 @frozen

@@ -36,7 +36,8 @@ class CollectionReport:
 class StoreCopyReport:
     """What ``copy_store`` copied: ``files`` of ``size_bytes``, and ``rows`` of each table of the state.
 
-    None of either if a copy that had been killed was whole already.
+    None of either if a copy that had been killed was whole already. ``already_there`` of the files were written by one
+    that was killed before it had all of them.
     """
 
     source: str
@@ -44,3 +45,4 @@ class StoreCopyReport:
     files: int
     size_bytes: int
     rows: Mapping[str, int]
+    already_there: int = 0

@@ -14,7 +14,9 @@ from attrs import frozen
 
 from marketpipe.ingestion.infrastructure.sql.database import Row
 from marketpipe.shared_kernel.domain.errors import StateError
+from marketpipe.shared_kernel.domain.object_catalog import OF_ONE_STATE
 
+PLACED: Final = "placed_files"
 STORE: Final = ("provider", "feed", "adjustment", "session", "changes", "asof", "closing_auction")
 """The columns of the row of the store itself, besides its number and its location."""
 
@@ -52,7 +54,7 @@ TABLES: Final = (
     Table("files", "path, sha256", "path, sha256"),
     Table("runs", "kind, state", "kind, state, finished_at, seconds"),
     Table("totals", "name, labels", "name, labels, value"),
-    Table("placed_files", "folder, name", "folder, name, object, start, size, modified_ns, content"),
+    Table(PLACED, "folder, name", "folder, name, object, start, size, modified_ns, content"),
 )
 
 
@@ -116,6 +118,8 @@ def copy_rows(source: StateRows, target: StateRows) -> Mapping[str, int]:
 
 
 def _shifted(table: Table, rows: Iterator[Row], shift: int) -> Iterator[Row]:
+    if table.name == PLACED:
+        return (row for row in rows if not row[0].startswith(f"{OF_ONE_STATE}/"))
     if not shift or "job_id" not in table.names:
         return rows
     place = table.names.index("job_id")

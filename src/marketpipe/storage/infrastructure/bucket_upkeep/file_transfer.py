@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -14,13 +15,15 @@ from marketpipe.shared_kernel.domain.object_catalog import CatalogChange, FileCa
 from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, read_bytes, walk
 from marketpipe.storage.infrastructure.bucket_upkeep.catalog_snapshots import all_files
 from marketpipe.storage.infrastructure.objects.object_ranges import ranges_of
-from marketpipe.storage.infrastructure.objects.object_store import ObjectStore
+from marketpipe.storage.infrastructure.objects.object_store import ObjectStore, packs_in
 from marketpipe.storage.infrastructure.objects.packs import NewPackedFile, new_pack
 from marketpipe.storage.infrastructure.publishing.published_files import PublishedFiles
 
 MOST_BYTES: Final = 64_000_000
 LINES: Final = ".csv"
 """Files that grow by lines are in the catalog itself."""
+NAME_DIGITS: Final = 32
+"""As many hexadecimal digits as the names of other objects have."""
 Files = Iterable[NewPackedFile]
 
 
@@ -60,6 +63,14 @@ def files_of_a_bucket(catalog: FileCatalog, store: ObjectStore, areas: Mapping[s
 
 
 @frozen
+class Written:
+    """Where files are, of a target in a bucket, and how many a copy that was killed had written already."""
+
+    placed: Sequence[PlacedFile]
+    already_there: int
+
+
+@frozen
 class IntoFolders:
     """Writes files below the areas of a store on a disk. What is there already, from a copy that was killed, stays."""
 
@@ -67,15 +78,18 @@ class IntoFolders:
     disk: Disk
     areas: Mapping[str, str]
 
-    def write(self, files: Files) -> None:
-        places = {area: place for place, area in self.areas.items()}
+    def write(self, files: Files) -> Written:
+        places, already_there = {area: place for place, area in self.areas.items()}, 0
         for some in _together(files):
             with self.files.group() as group:
                 for file in some:
                     area, _, rest = file.path.partition("/")
                     path = Path(places[area]) / rest
-                    if not self._is_there(path, file):
+                    if self._is_there(path, file):
+                        already_there += 1
+                    else:
                         group.add(path, file.content, file.modified_ns)
+        return Written((), already_there)
 
     def _is_there(self, path: Path, file: NewPackedFile) -> bool:
         try:
@@ -87,24 +101,30 @@ class IntoFolders:
 
 @frozen
 class IntoABucket:
-    """Puts files as packs, and returns where each is. No catalog has them yet."""
+    """Puts files as packs, and returns where each is. No catalog has them yet.
+
+    A pack has the digest of its bytes as its name. So a copy that is begun again, of the same files with the same
+    ``moment_ns``, makes packs of the same names, and puts none of those that are there already.
+    """
 
     store: ObjectStore
-    new_name: Callable[[], str]
-    now_ns: Callable[[], int]
+    moment_ns: int
 
-    def write(self, files: Files) -> list[PlacedFile]:
-        placed = list[PlacedFile]()
+    def write(self, files: Files) -> Written:
+        there = {pack.key: pack.size for pack in packs_in(self.store)}
+        placed, already_there = list[PlacedFile](), 0
         for some in _together(files):
             lines = [file for file in some if file.path.endswith(LINES) or not file.content]
             inline = [PlacedFile.inline(file.path, file.content, file.modified_ns) for file in lines]
             others = [file for file in some if file.content and not file.path.endswith(LINES)]
-            pack = new_pack(others, CatalogChange(inline), self.now_ns())
-            key = pack.key(self.new_name())
-            if not self.store.put_new(key, pack.content):
-                raise StorageError(f"another object has the new name {key}; try again")
+            pack = new_pack(others, CatalogChange(inline), self.moment_ns)
+            key = pack.key(sha256(pack.content).hexdigest()[:NAME_DIGITS])
+            if there.get(key) == len(pack.content):
+                already_there += len(some)
+            elif not self.store.put_new(key, pack.content):
+                raise StorageError(f"{key} has other bytes than a copy has put there; name another place")
             placed += pack.index.change_of(key).placed
-        return placed
+        return Written(placed, already_there)
 
 
 def _together(files: Files) -> Iterator[list[NewPackedFile]]:

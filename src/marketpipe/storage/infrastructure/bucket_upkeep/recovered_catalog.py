@@ -10,7 +10,14 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Final
 
-from marketpipe.shared_kernel.domain.object_catalog import INLINE, AppendedLines, CatalogChange, FileCatalog, PlacedFile
+from marketpipe.shared_kernel.domain.object_catalog import (
+    INLINE,
+    OF_ONE_STATE,
+    AppendedLines,
+    CatalogChange,
+    FileCatalog,
+    PlacedFile,
+)
 from marketpipe.storage.infrastructure.bucket_upkeep.catalog_snapshots import all_files, newest_snapshot
 from marketpipe.storage.infrastructure.objects.change_notes import KNOWN
 from marketpipe.storage.infrastructure.objects.object_store import ObjectStore, packs_in
@@ -37,7 +44,8 @@ class RecoveredCatalog:
         """Read the newest snapshot, and the end of each pack since, with one request each. Raises ``StorageError``."""
         snapshot = newest_snapshot(self._store)
         # Notes of what has changed since the snapshot are lost: who publishes a table reads everything again.
-        self._files = {path: file for path, file in snapshot.files.items() if not path.startswith(KNOWN)}
+        left = (f"{OF_ONE_STATE}/", KNOWN)
+        self._files = {path: file for path, file in snapshot.files.items() if not path.startswith(left)}
         packs = [pack for pack in packs_in(self._store) if pack.key not in snapshot.covered]
         with new_executor(READING_THREADS, "marketpipe-recover") as executor:
             indexes = executor.map(lambda pack: (pack.key, index_of(self._store, pack)), packs)

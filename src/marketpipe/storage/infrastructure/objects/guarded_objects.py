@@ -1,4 +1,6 @@
-"""Between a store and its bucket: a server that ignores conditions is refused before the first object is put there."""
+"""Between a store and its bucket: a server that ignores conditions is refused before the first object is put there, and
+so is a state that another one has taken the place of.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +11,19 @@ from typing import Final
 from attrs import define, field, frozen
 
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
-from marketpipe.shared_kernel.domain.object_catalog import CatalogChange, FileCatalog, PlacedFile
+from marketpipe.shared_kernel.domain.object_catalog import OF_ONE_STATE, CatalogChange, FileCatalog, PlacedFile
+from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.infrastructure.machine.threads import ALock
 from marketpipe.storage.infrastructure.objects.change_notes import with_note
 from marketpipe.storage.infrastructure.objects.condition_probe import probe_conditions
 from marketpipe.storage.infrastructure.objects.object_store import PACKS, ObjectStore, StoredObject
 
-PROBED: Final = "servers"
-"""The folder of the catalog, in no area, that has an entry for each server that was probed."""
+PROBED: Final = OF_ONE_STATE
+"""The folder of the catalog that has an entry for each server that was probed."""
+STATES: Final = "states/"
+"""Where each state has an object that says where it is; the newest is that of the state which the bucket has now."""
+OWN_STATES: Final = f"{OF_ONE_STATE}/states"
+"""The folder of the catalog with the names of those objects that are of this state."""
 
 
 @frozen
@@ -56,22 +63,69 @@ class CurrentCatalog:
         return self.known().objects()
 
 
-@define(eq=False)
-class ProbedObjects:
-    """``ObjectStore`` that probes its server before the first put, once for each server and bucket: the catalog has it
-    that it was. ``place`` is how messages call the bucket, and ``server`` its address.
+@frozen
+class StateOfABucket:
+    """Which state a bucket has: ``state`` is where the one is that is used, and ``place`` how messages call the store.
+
+    Two states of one bucket do not know each other's objects: ``gc`` with the first would remove those of the second.
+    One that was made by ``recover``, or copied, takes the place of the other with its first object.
     """
 
     store: ObjectStore
     catalog: FileCatalog
     place: str
+    state: str
+    new_name: Callable[[], str]
+
+    def take_over(self) -> None:
+        """Let the bucket have this state from now on, if it is a new one. Raises ``StorageError``.
+
+        The catalog knows the name first: a process that is killed here leaves no object of which no state knows.
+        """
+        own, objects = self._found()
+        if not any(each.key in own for each in objects):
+            name = self.new_name()
+            self.catalog.change(CatalogChange(placed=[PlacedFile.inline(f"{OWN_STATES}/{name}", b"", 0)]))
+            self.store.put_new(f"{STATES}{name}", self.state.encode())
+
+    def refuse_another(self) -> None:
+        """Raise ``ConfigurationError`` if another state has taken the place of this one, and ``StorageError``."""
+        own, objects = self._found()
+        newest = max(objects, key=lambda each: (each.modified_ns, each.key in own), default=None)
+        if newest is None or newest.key in own or not any(each.key in own for each in objects):
+            return
+        since, other = Timestamp.from_epoch_micros(newest.modified_ns // 1000), self.store.get(newest.key)
+        raise ConfigurationError(
+            f"the bars at {self.place} have another state since {since}: {other.decode(errors='replace')}. The one in "
+            f"{self.state} does not know what was put since, so nothing was changed. Name the other one as state_path; "
+            "or, if that is lost, 'marketpipe recover --force' makes a new one here, of the objects"
+        )
+
+    def _found(self) -> tuple[set[str], list[StoredObject]]:
+        """Return the keys that objects of this state have, and the objects of all states."""
+        own = {f"{STATES}{file.path.rpartition('/')[2]}" for file in self.catalog.listed(OWN_STATES)}
+        return own, [*self.store.listed(STATES)]
+
+
+@define(eq=False)
+class ProbedObjects:
+    """``ObjectStore`` that probes its server before the first put, once for each server and bucket: the catalog has it
+    that it was. ``bucket`` is how messages call it, ``server`` its address, and ``state`` says whether it is another's.
+    """
+
+    store: ObjectStore
+    catalog: FileCatalog
+    state: StateOfABucket
+    bucket: str
     server: str
     new_name: Callable[[], str]
     lock: ALock
     _is_probed: bool = field(default=False, init=False)
 
     def probe(self) -> None:
-        """Raise ``ConfigurationError`` for a server that ignores conditions, and ``StorageError``."""
+        """Raise ``ConfigurationError`` for a server that ignores conditions and for a state that another one has taken
+        the place of, and ``StorageError``.
+        """
         if not self._is_probed:
             with self.lock:
                 if not self._is_probed:
@@ -92,17 +146,19 @@ class ProbedObjects:
         self.store.delete(keys)
 
     def _probe(self) -> None:
-        name = f"{self.server} {self.place}"
+        name = f"{self.server} {self.bucket}"
         entry = f"{PROBED}/{sha256(name.encode()).hexdigest()}"
+        self.state.refuse_another()
         if self.catalog.find(entry) is None:
             self._refuse_unknown_objects()
-            probe_conditions(self.store, self.place, self.new_name())
+            probe_conditions(self.store, self.bucket, self.new_name())
+            self.state.take_over()
             self.catalog.change(CatalogChange(placed=[PlacedFile.inline(entry, name.encode(), 0)]))
 
     def _refuse_unknown_objects(self) -> None:
         """A state that knows no file would let ``gc`` remove all objects of the one that was lost."""
         if not self.catalog.has_any("") and next(iter(self.store.listed(PACKS)), None) is not None:
             raise ConfigurationError(
-                f"{self.place} has objects of this store already, and the state knows no file in them: if it was lost, "
+                f"{self.state.place} has objects already, and the state knows no file in them: if it was lost, "
                 "'marketpipe recover' makes it again; or else name another prefix"
             )

@@ -73,6 +73,15 @@ def test_a_server_that_stays_busy_is_an_error_after_a_while(bucket: LoopbackBuck
     assert bucket.requests["PUT"] == 7
 
 
+def test_a_list_that_is_refused_is_told_as_any_other_request(bucket: LoopbackBucket) -> None:
+    bucket.refuses_to_list = True
+
+    with pytest.raises(
+        StorageError, match=r"cannot list s3://bars/a/store/objects/: error 403 AccessDenied; check the AWS"
+    ):
+        [*objects_of(bucket).listed("objects/")]
+
+
 def test_no_error_shows_a_key_of_the_account(bucket: LoopbackBucket) -> None:
     bucket.answers = ["refused"]
     objects = objects_of(bucket)
