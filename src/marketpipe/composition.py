@@ -29,7 +29,7 @@ from marketpipe.place_parts import (
     now_ns,
     object_disk,
     object_store,
-    probe_bucket,
+    probe_before_requests,
     state,
     store_lock,
     together,
@@ -116,7 +116,7 @@ def coordinator(
     parts.check_keys()  # before the state is made
     provided = capabilities(parts)
     recorded = state(parts)
-    probe_bucket(parts)
+    probe_before_requests(parts)
     official = official_for(parts) if provided.official_days else None
     made = IngestionCoordinator(
         provided.identity,
@@ -378,7 +378,11 @@ def stored_identity(parts: Parts) -> StoredIdentity:
         recorded = known_state(parts)
         return RecordedVersions(recorded.checkpoints), recorded.official_years, recorded.file_digests
 
-    return StoredIdentity(layout(parts), RottedFiles(layout(parts), registers))
+    def recorded() -> DatasetIdentity | None:
+        dataset = None if is_on_disk(parts.config.output_path) else known_state(parts).dataset()
+        return dataset[0] if dataset else None
+
+    return StoredIdentity(layout(parts), RottedFiles(layout(parts), registers), recorded)
 
 
 def new_stored_files(parts: Parts) -> ParquetStoredFiles:

@@ -15,7 +15,7 @@ from attrs import evolve
 
 from marketpipe.config import DATA, POSTGRESQL, PipelineConfig, StoreConfig, is_on_disk, scheme_of, url_of
 from marketpipe.parts import Parts, installed_version, once
-from marketpipe.shared_kernel.events import FilesSynced, JobFinished, JobStarted
+from marketpipe.shared_kernel.events import FilesSynced, JobFinished, JobStarted, OfficialDaysRequested
 from marketpipe.shared_kernel.infrastructure.machine.machine import HERE
 
 if TYPE_CHECKING:
@@ -145,12 +145,25 @@ def laid_out_files(parts: Parts) -> LaidOutFiles | None:
 
 
 def probe_bucket(parts: Parts) -> None:
-    """Refuse a server that would let writers lose each other's bars, before anything is requested of a provider.
+    """Refuse a server that would let writers lose each other's bars, and a state that another one has taken over from.
 
     Raises ``ConfigurationError``.
     """
     if not is_on_disk(parts.config.output_path):
         object_store(parts).probe()
+
+
+def probe_before_requests(parts: Parts) -> None:
+    """Probe the bucket before anything is requested of the provider: at once if it is new, else when a run has work."""
+
+    def with_a_job(event: JobStarted) -> None:
+        if event.planned:
+            probe_bucket(parts)
+
+    if not is_on_disk(parts.config.output_path):
+        object_store(parts).probe_new()
+        parts.bus.subscribe(JobStarted, with_a_job)
+        parts.bus.subscribe(OfficialDaysRequested, lambda _: probe_bucket(parts))
 
 
 def try_bucket(parts: Parts) -> None:

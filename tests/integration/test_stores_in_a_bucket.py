@@ -142,11 +142,14 @@ def test_a_dropped_symbol_is_gone_alike_for_few_requests(two: Two) -> None:
     assert two.both(lambda pipeline: loaded(pipeline, as_of=before)) == was
 
 
-def test_a_run_with_nothing_to_do_asks_the_bucket_for_nothing(two: Two) -> None:
+def test_a_run_with_nothing_to_do_asks_the_bucket_for_nothing(two: Two, tmp_path: Path) -> None:
     two.both(lambda pipeline: pipeline.ingest().ok)
     two.objects.requests.clear()
 
     two.both(lambda pipeline: (pipeline.plan().planned, pipeline.ingest().planned))
+    given: dict[str, Any] = {"registry": CollectorRegistry(), "market_data_provider": two.providers[1]}
+    with over(two.objects)(in_bucket(tmp_path), clock=two.clock, **given) as another:
+        assert (another.plan().planned, another.ingest().planned) == (0, 0)
 
     assert not two.objects.requests
 

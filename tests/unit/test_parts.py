@@ -115,6 +115,7 @@ def test_no_function_of_the_composition_makes_a_new_thing_by_accident() -> None:
         "known_state",
         "laid_out_files",
         "now_ns",
+        "probe_before_requests",
         "probe_bucket",
         "state",
         "state_rows",

@@ -122,6 +122,11 @@ class ProbedObjects:
     lock: ALock
     _is_probed: bool = field(default=False, init=False)
 
+    def probe_new(self) -> None:
+        """As ``probe``, but request nothing of a server that was probed before: a command may have nothing to put."""
+        if self.catalog.find(self._entry()) is None:
+            self.probe()
+
     def probe(self) -> None:
         """Raise ``ConfigurationError`` for a server that ignores conditions and for a state that another one has taken
         the place of, and ``StorageError``.
@@ -146,14 +151,21 @@ class ProbedObjects:
         self.store.delete(keys)
 
     def _probe(self) -> None:
-        name = f"{self.server} {self.bucket}"
-        entry = f"{PROBED}/{sha256(name.encode()).hexdigest()}"
+        entry = self._entry()
         self.state.refuse_another()
         if self.catalog.find(entry) is None:
             self._refuse_unknown_objects()
             probe_conditions(self.store, self.bucket, self.new_name())
             self.state.take_over()
-            self.catalog.change(CatalogChange(placed=[PlacedFile.inline(entry, name.encode(), 0)]))
+            self.catalog.change(CatalogChange(placed=[PlacedFile.inline(entry, self._name.encode(), 0)]))
+
+    @property
+    def _name(self) -> str:
+        return f"{self.server} {self.bucket}"
+
+    def _entry(self) -> str:
+        """Return where the catalog says that this server was probed."""
+        return f"{PROBED}/{sha256(self._name.encode()).hexdigest()}"
 
     def _refuse_unknown_objects(self) -> None:
         """A state that knows no file would let ``gc`` remove all objects of the one that was lost."""

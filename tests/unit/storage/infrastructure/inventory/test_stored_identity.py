@@ -93,3 +93,24 @@ def test_a_folder_that_bears_no_symbol_does_not_speak_for_the_store(tmp_path: Pa
 
     assert _identity(tmp_path).read() is None
     assert _identity(tmp_path).prevailing() is None
+
+
+def test_no_file_is_read_where_the_record_tells(tmp_path: Path) -> None:
+    StoreOnDisk(tmp_path).keep(AAPL)
+    (path,) = (tmp_path / "data").rglob("day=*.parquet")
+    path.write_bytes(b"not read")
+    layout = _identity(tmp_path)._layout
+    known = StoredIdentity(layout, recorded=lambda: IDENTITY)
+
+    assert known.read() == IDENTITY
+    known.check(IDENTITY)
+    assert StoredIdentity(layout).read() is None
+
+
+def test_a_record_of_another_dataset_is_held_against_the_files(tmp_path: Path) -> None:
+    layout, other = _identity(tmp_path)._layout, evolve(IDENTITY, feed="iex")
+    StoredIdentity(layout, recorded=lambda: other).check(IDENTITY)  # nothing is stored of it
+
+    StoreOnDisk(tmp_path, identity=other).keep(AAPL)
+    with pytest.raises(DatasetMismatchError):
+        StoredIdentity(layout, recorded=lambda: other).check(IDENTITY)
