@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from marketpipe.testing import LoopbackRequest, Response
-from tests.support.alpaca_loopback import AlpacaLoopback, Fault
-from tests.support.child_processes import wait_until
+from tests.support.alpaca_loopback import AlpacaLoopback
+from tests.support.child_processes import LONGEST_SECONDS, wait_until
 from tests.support.cli_process import marketpipe, result_of
 from tests.support.network_namespaces import Network, network
 from tests.support.postgres_server import PostgresServer, running_postgres
 from tests.support.postgres_states import connected
 from tests.support.rate_limited_processes import counting_server, measured
-from tests.support.shared_store import BARS, EVERY_DAY, days_asked, ends_well, files, slowly, write_config
+from tests.support.shared_store import BARS, EVERY_DAY, days_asked, ends_well, files, write_config
 from tests.support.started_cli import StartedCli
 
 pytestmark = pytest.mark.slow
@@ -31,11 +33,26 @@ MINUTE = 60.0
 
 
 class CountingProvider(AlpacaLoopback):
-    """Notes when it counts each request against the limit of the account."""
+    """Notes when it counts each request against the limit of the account.
 
-    def __init__(self, fault: Fault | None = None) -> None:
-        super().__init__(BARS, page_size=PAGE, fault=fault)
+    After so many requests for minutes it lets all others wait until it goes on.
+    """
+
+    def __init__(self, hold_after: int | None = None) -> None:
+        super().__init__(BARS, page_size=PAGE, fault=self._wait)
         self.moments = list[float]()
+        self._hold_after, self._going_on = hold_after, threading.Event()
+
+    def go_on(self) -> None:
+        self._going_on.set()
+
+    def __exit__(self, *error: Any) -> None:
+        self.go_on()
+        super().__exit__(*error)
+
+    def _wait(self, number: int, _: object) -> None:
+        if self._hold_after is not None and number >= self._hold_after:
+            self._going_on.wait(LONGEST_SECONDS)
 
     def answer(self, request: LoopbackRequest) -> Response:
         self.moments.append(time.monotonic())
@@ -95,6 +112,8 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def network_of_two() -> Iterator[Network]:
     with network() as made:
+        for machine in made.machines:  # or the first process of one would be done before the other machine begins
+            machine.marketpipe("--version", cwd=Path()).communicate()
         yield made
 
 
@@ -135,10 +154,11 @@ def test_eight_processes_of_two_machines_ask_for_every_day_once_and_never_exceed
 def test_a_cable_that_is_out_for_less_than_leases_last_costs_nothing(
     machines: Machines, alone: dict[str, bytes]
 ) -> None:
-    with CountingProvider(slowly(0.3)) as provider, machines.use(provider):
+    with CountingProvider(hold_after=8) as provider, machines.use(provider):
         processes = [process for on in (0, 1) for process in machines.ingest(on, 2)]
         wait_until(lambda: len(provider.requests) > 8)
         machines.one.cut()
+        provider.go_on()
         time.sleep(8)
         machines.one.mend()
         ends_well(processes)
@@ -151,13 +171,13 @@ def test_a_cable_that_is_out_for_less_than_leases_last_costs_nothing(
 def test_a_machine_that_is_cut_off_for_longer_than_its_leases_last_changes_nothing_any_more(
     machines: Machines, alone: dict[str, bytes], gives_up: bool
 ) -> None:
-    with CountingProvider(slowly(0.3)) as provider, machines.use(provider):
+    with CountingProvider(hold_after=8) as provider, machines.use(provider):
         lost = machines.ingest(0, 2)
-        wait_until(lambda: len(provider.requests) > 4)
+        wait_until(lambda: len(provider.requests) > 8)
         others = machines.ingest(1, 2)
-        wait_until(lambda: len(provider.requests) > 12)
         machines.one.cut()
         stored = machines.settled()
+        provider.go_on()
         ends_well(others)
         before = files(machines.folder), machines.records()
         if gives_up:
