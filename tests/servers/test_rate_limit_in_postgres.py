@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import random
 import re
-import socketserver
-import sys
-import threading
-import time
-from bisect import bisect_left
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import psycopg
 import pytest
@@ -23,56 +14,17 @@ import pytest
 from marketpipe.config import Credentials, PipelineConfig
 from marketpipe.integration.infrastructure.rate_limits import postgres_rate_limit
 from marketpipe.integration.infrastructure.rate_limits.postgres_rate_limit import PostgresRateLimit
-from marketpipe.integration.infrastructure.rate_limits.rate_limiter import RateWindow
+from marketpipe.integration.infrastructure.rate_limits.rate_limiter import SLOTS, InMemoryRateLimit, RateWindow
 from marketpipe.provider_registry import new_provider
 from marketpipe.shared_kernel.domain.errors import StateError
 from marketpipe.shared_kernel.infrastructure.system_clock import SystemClock
 from marketpipe.testing import FakeClock, bars_request
 from tests.contract.test_rate_limit_backends import *  # noqa: F403 - the whole contract, over another subject
-from tests.contract.test_rate_limit_backends import Subject
+from tests.contract.test_rate_limit_backends import Subject, wait_for_turn
 from tests.support.alpaca_loopback import AlpacaLoopback, record
-from tests.support.child_processes import PIPE, start
+from tests.support.child_processes import start
 from tests.support.postgres_server import OWNER, PostgresServer
-
-WINDOW = RateWindow(60, seconds=1.0)
-PROCESSES, REQUESTS = 8, 25
-"""All requests together take a few windows."""
-LONGEST_TURN, OF_A_SLOW_MACHINE = 0.010, 5
-"""Seconds; or so many times what a statement that does nothing takes, if all processors are busy with other things."""
-PROCESS = """
-import json, random, socket, sys, time
-import psycopg
-from marketpipe.integration.infrastructure.rate_limits.postgres_rate_limit import PostgresRateLimit
-from marketpipe.integration.infrastructure.rate_limits.rate_limiter import RateWindow
-from marketpipe.shared_kernel.infrastructure.system_clock import SystemClock
-
-url, port, limit, seconds, requests = json.loads(sys.argv[1])
-clock, empty = SystemClock(), psycopg.connect(url, autocommit=True)
-turns = PostgresRateLimit(url, "account", [RateWindow(limit, seconds)], clock)
-
-def timed(what):
-    begin = time.perf_counter()
-    answer = what()
-    return answer, time.perf_counter() - begin
-
-turns.pause(0)
-print(flush=True)
-sys.stdin.readline()
-taken, nothing = [], []
-for _ in range(requests):
-    while True:
-        nothing.append(timed(lambda: empty.execute("SELECT 1").fetchone())[1])
-        wait, seconds = timed(turns.reserve)
-        taken.append(seconds)
-        if wait == 0:
-            break
-        time.sleep(wait)
-    time.sleep(random.uniform(0, 0.02))
-    with socket.create_connection(("127.0.0.1", port)) as provider:
-        provider.recv(1)
-    turns.answered()
-print(json.dumps([taken, nothing]))
-"""
+from tests.support.rate_limited_processes import counting_server, measured
 
 
 @pytest.fixture(scope="module")
@@ -96,59 +48,11 @@ def subject(module_database: str) -> Iterator[Subject]:
         yield Subject("in PostgreSQL", connect)
 
 
-@pytest.fixture
-def provider() -> Iterator[Provider]:
-    with Provider(("127.0.0.1", 0), Counting) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-class Provider(socketserver.ThreadingTCPServer):
-    """Answers each connection some milliseconds later, and logs when it has counted the request."""
-
-    request_queue_size = 100
-
-    def __init__(self, *of_a_server: Any) -> None:
-        super().__init__(*of_a_server)
-        self.log = list[float]()
-
-
-class Counting(socketserver.BaseRequestHandler):
-    def handle(self) -> None:
-        before, after = (random.uniform(0, 0.02) for _ in "12")
-        time.sleep(before)
-        cast(Provider, self.server).log.append(time.monotonic())
-        time.sleep(after)
-        self.request.sendall(b".")
-
-
-def test_no_window_of_the_provider_has_more_requests_of_eight_processes_than_the_limit(
-    database_url: str, provider: Provider
-) -> None:
-    asked = [database_url, provider.server_address[1], WINDOW.limit, WINDOW.seconds, REQUESTS]
-    command = [sys.executable, "-c", PROCESS, json.dumps(asked)]
-    processes = [start(command, stdin=PIPE) for _ in range(PROCESSES)]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "\n", process.communicate()[1]
-    with ThreadPoolExecutor(PROCESSES) as threads:
-        answers = [*threads.map(lambda process: process.communicate("go\n"), processes)]
-
-    moments = sorted(provider.log)
-    crowds = [bisect_left(moments, moment + WINDOW.seconds) - number for number, moment in enumerate(moments)]
-    assert len(moments) == PROCESSES * REQUESTS
-    assert max(crowds) <= WINDOW.limit
-    assert moments[-1] - moments[0] < 2 * PROCESSES * REQUESTS / WINDOW.limit * WINDOW.seconds  # and the limit is used
-    turns, nothing = (sorted(chain(*each)) for each in zip(*(json.loads(out) for out, _ in answers), strict=True))
-    assert _nearly_all(turns) < max(LONGEST_TURN, OF_A_SLOW_MACHINE * _nearly_all(nothing))
-
-
-def _nearly_all(ascending: Sequence[float]) -> float:
-    """Return the 99th percentile."""
-    return ascending[len(ascending) * 99 // 100]
+def test_no_window_of_the_provider_has_more_requests_of_eight_processes_than_the_limit(database_url: str) -> None:
+    with counting_server() as provider:
+        found = measured([start] * 8, database_url, provider)
+    found.keeps_the_limit(processes=8)
+    found.takes_turns_fast()
 
 
 def test_a_crash_of_the_database_costs_one_window_and_never_a_request_too_many(
@@ -216,6 +120,48 @@ def test_accounts_and_databases_know_nothing_of_each_other(database_url: str) ->
     assert all(59 < turns.reserve() <= 60 for turns in made)
     for turns in made:
         turns.close()
+
+
+def test_slots_are_used_again_and_the_limit_holds_over_their_end(database_url: str) -> None:
+    clock, windows = FakeClock(), [RateWindow(3)]
+    turns = PostgresRateLimit(database_url, "account", windows, clock, by_given_clock=True)
+    turns.pause(0)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("UPDATE marketpipe.rate_limits SET requests = %s", (SLOTS - 5,))
+    expected = InMemoryRateLimit(windows, in_memory := FakeClock())
+    given = list[tuple[float, float]]()
+    for _ in range(12):
+        given.append((wait_for_turn(turns, clock), wait_for_turn(expected, in_memory)))
+        clock.advance(7)
+        in_memory.advance(7)
+    turns.close()
+    assert [one for one, _ in given] == pytest.approx([other for _, other in given], abs=0.01)
+
+
+def test_what_an_earlier_version_has_made_is_used_on_and_stays(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(postgres_rate_limit.SETUP.replace("_2(", "_1("))
+        connection.execute("SELECT * FROM marketpipe.rate_limit_reserve_1('account', '{2}', '{60000000}', 0, 0)")
+        turns = PostgresRateLimit(database_url, "account", [RateWindow(2)], FakeClock(), by_given_clock=True)
+        assert turns.reserve() == 0
+        assert turns.reserve() > 0
+        turns.close()
+        wait = connection.execute(
+            "SELECT wait > 0 FROM marketpipe.rate_limit_reserve_1('account', '{2}', '{60000000}', 0, 0)"
+        ).fetchone()
+    assert wait == (True,)
+
+
+def test_a_user_to_whom_the_schema_belongs_needs_no_right_to_make_one(postgres_server: PostgresServer) -> None:
+    url = postgres_server.new_database()
+    as_superuser = url.replace(f"{OWNER}@", "postgres@")
+    with psycopg.connect(as_superuser, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {url.rpartition('/')[2]} OWNER TO postgres")
+        connection.execute(f"CREATE SCHEMA marketpipe AUTHORIZATION {OWNER}")
+    turns = PostgresRateLimit(url, "account", [RateWindow(1)], SystemClock())
+    assert turns.reserve() == 0
+    turns.close()
+    postgres_server.drop(url)
 
 
 def test_a_user_without_rights_is_told_so(postgres_server: PostgresServer) -> None:

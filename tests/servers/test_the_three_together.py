@@ -1,5 +1,6 @@
 """A store in a bucket with its state in PostgreSQL, filled by a Dask cluster: each server is killed in mid-job.
 
+Each worker is on a machine of its own, a network namespace; if those are not allowed, all are processes of this one.
 What is stored then equals, byte for byte, what one process stores on a disk of its own.
 """
 
@@ -9,9 +10,10 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -20,12 +22,14 @@ from tests.support.alpaca_loopback import AlpacaLoopback, record
 from tests.support.child_processes import CompletedProcess, Popen, wait_until
 from tests.support.cli_process import KEYS, fresh_marketpipe, result_of, start_fresh_marketpipe
 from tests.support.dask_servers import DaskServers, running_dask
-from tests.support.installed import why_not
-from tests.support.postgres_server import PostgresServer
+from tests.support.installed import REQUIRED, why_not
+from tests.support.network_namespaces import Network, network, why_no_network
+from tests.support.postgres_server import HOST, PostgresServer, running_postgres
 from tests.support.s3_servers import SECRET_KEY, S3Server
 
 pytestmark = pytest.mark.slow
-DAYS: Final = [str(session.trading_date) for session in sessions("2024-03-04", "2024-03-15")]
+DAYS: Final = [str(session.trading_date) for session in sessions("2024-03-04", "2024-03-20")]
+"""Each run that is disturbed has some of its own: of one whose process is killed, the workers may store all."""
 SYMBOLS: Final = ["AAPL", "BRK.B", "IBM", "MSFT", "NVDA", "SPY"]
 BARS_A_DAY, PAGE, WORKERS = 30, 60, 3
 FAULTS: Final = (
@@ -78,15 +82,18 @@ class Together:
         places = f"output_path: s3://{s3.new_bucket()}/a/store\nstate_path: {database}\nexecutor: dask\n"
         (folder / "three.yaml").write_text(_configured(provider) + places)
 
-    def run(self, *words: str, config: str = "three.yaml") -> CompletedProcess[str]:
-        ended = fresh_marketpipe(words[0], "--config", config, *words[1:], cwd=self.folder, env=self.env)
+    def run(self, *words: str, config: str = "three.yaml", dask: DaskServers | None = None) -> CompletedProcess[str]:
+        env, scheduler = self.env, list[str]()
+        if dask is not None:
+            env, scheduler = {**env, **dask.environment}, ["--scheduler", dask.address]
+        ended = fresh_marketpipe(words[0], "--config", config, *words[1:], *scheduler, cwd=self.folder, env=env)
         return self._noted(words, ended.returncode, ended.stdout, ended.stderr)
 
     def ingest_while(self, dask: DaskServers, last: str, act: Callable[[Popen[str]], None]) -> CompletedProcess[str]:
         """Call ``act`` while three workers wait for the provider, which goes on if it has not yet."""
         self.provider.hold(after=4)
         words = ("ingest", "--config", "three.yaml", "--scheduler", dask.address, "--end", last)
-        process = start_fresh_marketpipe(*words, cwd=self.folder, env=self.env)
+        process = start_fresh_marketpipe(*words, cwd=self.folder, env={**self.env, **dask.environment})
         try:
             wait_until(lambda: self.provider.held == WORKERS or process.poll() is not None)
             assert process.poll() is None, process.communicate()
@@ -110,13 +117,37 @@ def _configured(provider: Provider) -> str:
 
 
 @contextmanager
-def cluster(s3: S3Server) -> Iterator[DaskServers]:
-    with running_dask({**s3.environment, **KEYS}) as servers:
+def cluster(s3: S3Server, net: Network | None) -> Iterator[DaskServers]:
+    with running_dask({**s3.environment, **KEYS}, tls=True, host=net.host if net else HOST) as servers:
         for number in range(WORKERS):
-            servers.add_worker(f"w{number}")
+            servers.add_worker(f"w{number}", on=net.machines[number] if net else None)
         with servers.client(WORKERS):
             pass
         yield servers
+
+
+@pytest.fixture
+def net() -> Iterator[Network | None]:
+    if why_no_network() and not REQUIRED:
+        yield None
+    else:
+        with network(WORKERS) as made:
+            yield made
+
+
+@pytest.fixture
+def database_server(net: Network | None) -> Iterator[PostgresServer]:
+    with running_postgres(host=net.host if net else HOST) as running:
+        yield running
+
+
+@contextmanager
+def reached_from_all(net: Network | None, *urls: str) -> Iterator[None]:
+    """Let the workers reach servers on the loopback, beyond which nothing goes unencrypted."""
+    with ExitStack() as undo:
+        for url in urls if net else ():
+            undo.enter_context(net.reaching(urlsplit(url).port or 0))
+        yield
 
 
 def interrupt(server: S3Server, go_on: Callable[[], None]) -> None:
@@ -135,28 +166,28 @@ def interrupt(server: S3Server, go_on: Callable[[], None]) -> None:
 
 
 def test_whatever_is_killed_the_three_store_what_one_machine_does(
-    tmp_path: Path, postgres_server: PostgresServer, database_url: str, bucket_server: S3Server
+    tmp_path: Path, net: Network | None, database_server: PostgresServer, bucket_server: S3Server
 ) -> None:
     def stop_database(_: Popen[str]) -> None:
         dask.kill_worker("w0")
-        postgres_server.stop("immediate")
+        database_server.stop("immediate")
         provider.go_on()
-        postgres_server.start()
+        database_server.start()
 
-    with Provider() as provider:
-        three = Together(tmp_path, provider, bucket_server, database_url)
-        with cluster(bucket_server) as dask:
+    with Provider() as provider, reached_from_all(net, provider.url, bucket_server.url):
+        three = Together(tmp_path, provider, bucket_server, database_server.new_database())
+        with cluster(bucket_server, net) as dask:
             lost_worker = three.ingest_while(dask, DAYS[3], stop_database)
             three.ingest_while(dask, DAYS[6], lambda _: interrupt(bucket_server, provider.go_on))
-            killed = three.ingest_while(dask, DAYS[-1], lambda process: process.kill())
+            killed = three.ingest_while(dask, DAYS[9], lambda process: process.kill())
             without_scheduler = three.ingest_while(
                 dask, DAYS[-1], lambda _: os.killpg(dask.scheduler.pid, signal.SIGKILL)
             )
             logs = dask.log()
-        with cluster(bucket_server) as dask:
-            last = three.run("ingest", "--scheduler", dask.address, "--json")
+        with cluster(bucket_server, net) as dask:
+            last = three.run("ingest", "--json", dask=dask)
             asked = len(provider.requests), len(provider.official)
-            again = three.run("ingest", "--scheduler", dask.address, "--json")
+            again = three.run("ingest", "--json", dask=dask)
             asked_again = len(provider.requests), len(provider.official)
             logs += dask.log()
         one = three.run("ingest", "--executor", "threads", config="one.yaml")

@@ -1,4 +1,4 @@
-"""Real Dask clusters on the loopback: a scheduler and its workers, with certificates of their own or without.
+"""Real Dask clusters, on the loopback or a network: a scheduler and its workers, with certificates or without.
 
 Each worker has one thread, and a nanny that starts it again when it is killed, as in production.
 """
@@ -24,6 +24,7 @@ from distributed import Client
 
 from tests.support.child_processes import Popen, run, run_folder, start, wait_until
 from tests.support.cli_process import environment
+from tests.support.network_namespaces import Machine
 
 HOST: Final = "127.0.0.1"
 TLS: Final = "DASK_DISTRIBUTED__COMM__TLS__"
@@ -33,22 +34,35 @@ ROLES: Final = ("SCHEDULER", "WORKER", "CLIENT")
 class DaskServers:
     """A scheduler with workers. ``environment`` is what its clients need to connect."""
 
-    def __init__(self, folder: Path, env: Mapping[str, str], *, tls: bool, allowed_failures: int = 3) -> None:
+    def __init__(
+        self, folder: Path, env: Mapping[str, str], *, tls: bool, allowed_failures: int = 3, host: str = HOST
+    ) -> None:
         self.folder, self._processes = folder, list[Popen[Any]]()
         self._nannies = dict[str, Popen[Any]]()
         self.environment = certificates(folder) if tls else {}
         failures = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": str(allowed_failures)}
         self._env = environment({**env, **self.environment, **failures, "PYTHONPATH": str(Path(__file__).parents[2])})
-        words = ["--host", HOST, "--port", "0", "--no-dashboard", "--dashboard-address", f"{HOST}:0"]
+        words = ["--host", host, "--port", "0", "--no-dashboard", "--dashboard-address", f"{HOST}:0"]
         words += ["--scheduler-file", str(told := folder / "scheduler.json"), *(["--protocol", "tls"] if tls else [])]
         self.scheduler = self._start("scheduler", *words)
         wait_until(lambda: told.exists() and told.read_text().rstrip().endswith("}"))
         self.address = str(json.loads(told.read_text())["address"])
 
-    def add_worker(self, name: str, threads: int = 1, env: Mapping[str, str] | None = None) -> None:
-        words = [self.address, "--host", HOST, "--nthreads", str(threads), "--name", name, "--no-dashboard"]
+    def add_worker(
+        self, name: str, threads: int = 1, env: Mapping[str, str] | None = None, on: Machine | None = None
+    ) -> None:
+        words = [
+            self.address,
+            "--host",
+            on.address if on else HOST,
+            "--nthreads",
+            str(threads),
+            "--name",
+            name,
+            "--no-dashboard",
+        ]
         words += ["--dashboard-address", f"{HOST}:0", "--local-directory", str(self.folder)]
-        self._nannies[name] = self._start("worker", *words, env=env)
+        self._nannies[name] = self._start("worker", *words, env=env, on=on)
 
     def kill_worker(self, name: str) -> None:
         """Kill the process in which the batches run, as soon as there is one; its nanny starts another."""
@@ -89,10 +103,12 @@ class DaskServers:
         for process in reversed(self._processes):
             _kill_session(process)
 
-    def _start(self, kind: str, *words: str, env: Mapping[str, str] | None = None) -> Popen[Any]:
+    def _start(
+        self, kind: str, *words: str, env: Mapping[str, str] | None = None, on: Machine | None = None
+    ) -> Popen[Any]:
         command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", *words]
         with (self.folder / f"{kind}-{len(self._processes)}.log").open("ab") as log:
-            started = start(
+            started = (on.start if on else start)(
                 command, outlives_test=True, stdout=log, stderr=log, cwd=self.folder, env={**self._env, **(env or {})}
             )
         self._processes.append(started)

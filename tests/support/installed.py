@@ -22,6 +22,7 @@ PACKAGES: Final = {
     "restic": "restic",
     "initdb": "postgresql",
     "postgres": "postgresql",
+    "ip": "iproute2",
 }
 """The package of Debian that has each program. CI installs all of them."""
 EXTRAS: Final = {"weed": "servers", "rclone": "servers", "moto_server": "dev"}
@@ -30,7 +31,7 @@ REQUIRED: Final = os.environ.get("MARKETPIPE_REQUIRE_SERVERS") == "1"
 """Set in CI: a test whose program is not installed fails instead of being skipped."""
 LATER: Final = os.environ.get("MARKETPIPE_SERVERS") == "later"
 """Set by ``make test``: what takes minutes with databases, buckets and browsers is left to ``make test-servers``."""
-LEFT: Final = frozenset({"initdb", "postgres", "chromium", *EXTRAS})
+LEFT: Final = frozenset({"initdb", "postgres", "chromium", "ip", *EXTRAS})
 WAITS: Final = "real servers take minutes: 'make test-servers' runs it"
 
 

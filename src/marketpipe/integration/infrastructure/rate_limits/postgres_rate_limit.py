@@ -35,12 +35,18 @@ CONNECTING_SECONDS: Final = 5
 SETUP_LOCK: Final = 5_784_031_602
 """Of the short transaction that makes the tables and functions: two processes that begin at once would collide."""
 IS_SET_UP: Final = """
-SELECT EXISTS (
+SELECT to_regclass('marketpipe.rate_limits') IS NOT NULL AND EXISTS (
     SELECT FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
-    WHERE nspname = 'marketpipe' AND proname = 'rate_limit_pause_1'
+    WHERE nspname = 'marketpipe' AND proname = 'rate_limit_pause_2'
 )"""
+"""A database that was restored from a backup may have the functions and not the tables."""
 SETUP: Final = """
-CREATE SCHEMA IF NOT EXISTS marketpipe;
+-- IF NOT EXISTS would ask for the right to make a schema even if there is one.
+DO $$ BEGIN
+    IF to_regnamespace('marketpipe') IS NULL THEN
+        CREATE SCHEMA marketpipe;
+    END IF;
+END $$;
 CREATE TABLE IF NOT EXISTS marketpipe.rate_limit_accounts (account text PRIMARY KEY);
 CREATE UNLOGGED TABLE IF NOT EXISTS marketpipe.rate_limits (
     account text PRIMARY KEY,
@@ -58,7 +64,7 @@ CREATE UNLOGGED TABLE IF NOT EXISTS marketpipe.rate_limit_requests (
 
 -- Lock the account until the end of the transaction, and return the time. A time in the future was written before the
 -- clock of the database was put back: the request was no later than now.
-CREATE FUNCTION marketpipe.rate_limit_lock_1(of_account text, longest bigint, given bigint) RETURNS bigint
+CREATE OR REPLACE FUNCTION marketpipe.rate_limit_lock_2(of_account text, longest bigint, given bigint) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
     now bigint;
@@ -74,7 +80,7 @@ BEGIN
                 UPDATE marketpipe.rate_limits SET paused_until = now + longest WHERE account = of_account;
             END IF;
         END IF;
-        RETURN marketpipe.rate_limit_lock_1(of_account, longest, given);
+        RETURN marketpipe.rate_limit_lock_2(of_account, longest, given);
     END IF;
     IF latest > now THEN
         UPDATE marketpipe.rate_limit_requests SET moment = now WHERE account = of_account AND moment > now;
@@ -84,15 +90,16 @@ BEGIN
 END $$;
 
 -- Reserve a request and return 0 and its number, or return the microseconds to wait first.
-CREATE FUNCTION marketpipe.rate_limit_reserve_1(
+CREATE OR REPLACE FUNCTION marketpipe.rate_limit_reserve_2(
     of_account text, limits bigint[], intervals bigint[], longest_pause bigint, given bigint,
     OUT wait bigint, OUT request bigint
 ) LANGUAGE plpgsql AS $$
 DECLARE
-    now bigint := marketpipe.rate_limit_lock_1(
+    now bigint := marketpipe.rate_limit_lock_2(
         of_account, (SELECT coalesce(max(each), 0) FROM unnest(intervals) AS each), given);
     free_at bigint;
     latest bigint;
+    first bigint;
     last bigint;
 BEGIN
     SELECT requests, CASE WHEN paused_until <= now + longest_pause THEN paused_until ELSE 0 END INTO request, free_at
@@ -100,10 +107,14 @@ BEGIN
     FOR i IN 1 .. coalesce(array_length(limits, 1), 0) LOOP
         last := request - limits[i];
         IF last >= 0 THEN
+            first := greatest(0, last - OVERTAKING + 1, request - SLOTS);
+            -- A range, not a list of slots: the index finds all of it at once, in an eighth of the time.
             SELECT max(moment) INTO latest FROM marketpipe.rate_limit_requests
-                WHERE account = of_account AND slot IN (
-                    SELECT each % SLOTS
-                    FROM generate_series(greatest(0, last - OVERTAKING + 1, request - SLOTS), last) AS each);
+                WHERE account = of_account AND slot BETWEEN first % SLOTS AND first % SLOTS + last - first;
+            IF last % SLOTS < first % SLOTS THEN  -- after the last slot comes the first one
+                SELECT greatest(latest, max(moment)) INTO latest FROM marketpipe.rate_limit_requests
+                    WHERE account = of_account AND slot <= last % SLOTS;
+            END IF;
             free_at := greatest(free_at, latest + intervals[i]);
         END IF;
     END LOOP;
@@ -115,7 +126,7 @@ BEGIN
     END IF;
 END $$;
 
-CREATE FUNCTION marketpipe.rate_limit_answered_1(of_account text, request bigint, given bigint) RETURNS void
+CREATE OR REPLACE FUNCTION marketpipe.rate_limit_answered_2(of_account text, request bigint, given bigint) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
     now bigint := coalesce(given, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint);
@@ -125,17 +136,17 @@ BEGIN
         WHERE account = of_account AND slot = request % SLOTS AND number = request;
 END $$;
 
-CREATE FUNCTION marketpipe.rate_limit_pause_1(of_account text, micros bigint, longest bigint, given bigint) RETURNS void
+CREATE OR REPLACE FUNCTION marketpipe.rate_limit_pause_2(of_account text, micros bigint, longest bigint, given bigint) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
-    now bigint := marketpipe.rate_limit_lock_1(of_account, longest, given);
+    now bigint := marketpipe.rate_limit_lock_2(of_account, longest, given);
 BEGIN
     UPDATE marketpipe.rate_limits SET paused_until = greatest(paused_until, now + micros) WHERE account = of_account;
 END $$;
 """.replace("SLOTS", str(SLOTS)).replace("OVERTAKING", str(OVERTAKING))
-RESERVE: Final = "SELECT wait, request FROM marketpipe.rate_limit_reserve_1(%s, %s, %s, %s, %s)"
-ANSWERED: Final = "SELECT marketpipe.rate_limit_answered_1(%s, %s, %s)"
-PAUSED: Final = "SELECT marketpipe.rate_limit_pause_1(%s, %s, %s, %s)"
+RESERVE: Final = "SELECT wait, request FROM marketpipe.rate_limit_reserve_2(%s, %s, %s, %s, %s)"
+ANSWERED: Final = "SELECT marketpipe.rate_limit_answered_2(%s, %s, %s)"
+PAUSED: Final = "SELECT marketpipe.rate_limit_pause_2(%s, %s, %s, %s)"
 
 
 class PostgresRateLimit:
@@ -218,6 +229,10 @@ class PostgresRateLimit:
                 connect_timeout=CONNECTING_SECONDS,
                 prepare_threshold=None,
                 application_name="marketpipe rate limit",
+                keepalives_idle=10,  # a network that is cut is found out in about 20 seconds, as by the state
+                keepalives_interval=5,
+                keepalives_count=3,
+                tcp_user_timeout=20_000,
             )
             self._set_up(self._connection)
         return self._connection
