@@ -152,6 +152,17 @@ def test_what_an_earlier_version_has_made_is_used_on_and_stays(database_url: str
     assert wait == (True,)
 
 
+def test_a_database_that_was_restored_without_the_tables_of_the_limit_gets_them_again(database_url: str) -> None:
+    with contextlib.closing(PostgresRateLimit(database_url, "account", [RateWindow(1)], FakeClock())) as turns:
+        assert turns.reserve() == 0
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        for name in ("rate_limits", "rate_limit_requests", "rate_limit_accounts"):
+            connection.execute(f"DROP TABLE marketpipe.{name}")  # type: ignore[arg-type]
+    with contextlib.closing(PostgresRateLimit(database_url, "account", [RateWindow(1)], FakeClock())) as turns:
+        assert turns.reserve() == 0
+        assert turns.reserve() > 0
+
+
 def test_a_user_to_whom_the_schema_belongs_needs_no_right_to_make_one(postgres_server: PostgresServer) -> None:
     url = postgres_server.new_database()
     as_superuser = url.replace(f"{OWNER}@", "postgres@")

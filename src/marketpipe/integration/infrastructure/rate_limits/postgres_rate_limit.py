@@ -136,7 +136,9 @@ BEGIN
         WHERE account = of_account AND slot = request % SLOTS AND number = request;
 END $$;
 
-CREATE OR REPLACE FUNCTION marketpipe.rate_limit_pause_2(of_account text, micros bigint, longest bigint, given bigint) RETURNS void
+CREATE OR REPLACE FUNCTION marketpipe.rate_limit_pause_2(
+    of_account text, micros bigint, longest bigint, given bigint
+) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
     now bigint := marketpipe.rate_limit_lock_2(of_account, longest, given);
