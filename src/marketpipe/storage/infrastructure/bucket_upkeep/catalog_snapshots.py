@@ -15,7 +15,7 @@ from attrs import frozen
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.object_catalog import FileCatalog, PlacedFile
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.storage.infrastructure.objects.object_store import ObjectStore, StoredObject
+from marketpipe.storage.infrastructure.objects.object_store import ObjectStore, StoredObject, directly_in
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,7 +74,7 @@ def newest_snapshot(store: ObjectStore) -> CatalogSnapshot:
 
 
 def snapshots(store: ObjectStore) -> list[StoredObject]:
-    return [*store.listed(SNAPSHOTS)]
+    return [*directly_in(store, SNAPSHOTS)]
 
 
 def all_files(catalog: FileCatalog, folder: str = "", depth: int = 0) -> Iterator[PlacedFile]:

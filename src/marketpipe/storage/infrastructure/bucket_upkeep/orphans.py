@@ -22,7 +22,7 @@ from marketpipe.storage.infrastructure.bucket_upkeep.catalog_snapshots import (
     written_snapshot,
 )
 from marketpipe.storage.infrastructure.objects.condition_probe import PROBES
-from marketpipe.storage.infrastructure.objects.object_store import ObjectStore, StoredObject, packs_in
+from marketpipe.storage.infrastructure.objects.object_store import ObjectStore, StoredObject, directly_in, packs_in
 
 MARKS: Final = "marks/"
 Counts = tuple[int, int, int, int, int, int]
@@ -52,7 +52,7 @@ class OrphanCollector:
             raise StorageError(f"another object has the new name {key}; nothing was removed, try again")
         self.store.delete([orphan.key for orphan in orphans])
         others = [each.key for each in snapshots(self.store) if each.key < key]
-        left = (each for area in (PROBES, MARKS) for each in self.store.listed(area))
+        left = (each for area in (PROBES, MARKS) for each in directly_in(self.store, area))
         others += [each.key for each in left if each.modified_ns < before]
         self.store.delete(others)
         return CollectionReport(*counts, len(others), key, dry_run=False)

@@ -12,7 +12,7 @@ from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.shared_kernel.domain.object_catalog import CatalogChange, FileCatalog, PlacedFile
 from marketpipe.shared_kernel.infrastructure.machine.threads import ALock
 from marketpipe.storage.infrastructure.objects.condition_probe import probe_conditions
-from marketpipe.storage.infrastructure.objects.object_store import PACKS, ObjectStore, StoredObject
+from marketpipe.storage.infrastructure.objects.object_store import ObjectStore, StoredObject, packs_in
 
 PROBED: Final = "servers"
 """The folder of the catalog, in no area, that has an entry for each server that was probed."""
@@ -95,7 +95,7 @@ class ProbedObjects:
 
     def _refuse_unknown_objects(self) -> None:
         """A state that knows no file would let ``gc`` remove all objects of the one that was lost."""
-        if not self.catalog.has_any("") and next(iter(self.store.listed(PACKS)), None) is not None:
+        if not self.catalog.has_any("") and next(packs_in(self.store), None) is not None:
             raise ConfigurationError(
                 f"{self.place} has objects of this store already, and the state knows no file in them: if it was lost, "
                 "'marketpipe recover' makes it again; or else name another prefix"

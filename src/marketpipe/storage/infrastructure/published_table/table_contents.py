@@ -24,9 +24,9 @@ from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE
 from marketpipe.storage.infrastructure.compacted.parquet_footers import NotAFooter
 from marketpipe.storage.infrastructure.objects.month_objects import FIGURES, OBJECT_BYTES, figures_entry
 from marketpipe.storage.infrastructure.objects.object_ranges import ranges_of
-from marketpipe.storage.infrastructure.objects.object_store import ObjectStore
+from marketpipe.storage.infrastructure.objects.object_store import TABLES, ObjectStore
 from marketpipe.storage.infrastructure.objects.packs import NewPackedFile
-from marketpipe.storage.infrastructure.objects.table_objects import MOST_ROW_GROUPS, TABLES, new_table_object
+from marketpipe.storage.infrastructure.objects.table_objects import MOST_ROW_GROUPS, new_table_object
 
 COPIES: Final = "tables/copies/"
 READING_THREADS: Final = 8

@@ -51,6 +51,22 @@ def test_only_the_clock_of_the_server_counts() -> None:
     assert [*newest_snapshot(store).files] == ["data/x"]
 
 
+def test_nothing_of_a_store_whose_prefix_is_inside_that_of_this_one_is_seen_or_removed() -> None:
+    store, catalog = Aging(), InMemoryFileCatalog()
+    areas = ("objects/", "objects/delta/", "catalog/", "marks/", "probes/", "elsewhere/")
+    for name in ("objects/0a.parquet", "objects/delta/0b.parquet", "catalog/20400101T000000.0Z-0c.parquet"):
+        for area in areas:
+            store.put_new(f"{area}{name}", b"of the other store")
+    others = {*store.objects}
+    store.put_new("objects/delta/0b.parquet", b"of this one")
+    store.hour = 2
+
+    report = collector(store, catalog, "2050-01-01T00:00:00Z").collect(AN_HOUR)
+
+    assert {*store.objects} == others | {report.snapshot}
+    assert newest_snapshot(store).covered == {"objects/delta/0b.parquet"}
+
+
 def test_leftovers_and_former_snapshots_are_removed_too() -> None:
     store, catalog = Aging(), InMemoryFileCatalog()
     first = collector(store, catalog, "2050-01-01T00:00:00Z").collect(AN_HOUR)
