@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SNAPSHOTS: Final = "catalog/"
+KNOWN: Final = "snapshots"
+"""The folder of the catalog, in no area, that has an entry for each snapshot that its state has put, or was made of."""
 VERSION_KEY, VERSION = b"marketpipe.catalog", b"1"
 ROWS_TOGETHER: Final = 100_000
 LISTED_DEPTH: Final = 2
@@ -38,6 +40,11 @@ class CatalogSnapshot:
 def snapshot_key(now: Timestamp, name: str) -> str:
     """Return a key that sorts after all former ones."""
     return f"{SNAPSHOTS}{now.moment:%Y%m%dT%H%M%S.%fZ}-{name}.parquet"
+
+
+def entry_of(snapshot: str) -> PlacedFile:
+    """Return the entry that the catalog has of the snapshot with this key."""
+    return PlacedFile.inline(f"{KNOWN}/{snapshot.removeprefix(SNAPSHOTS)}", b"", 0)
 
 
 def written_snapshot(catalog: FileCatalog, covered: Collection[str]) -> bytes:

@@ -11,7 +11,12 @@ from concurrent.futures import Executor
 from typing import Final
 
 from marketpipe.shared_kernel.domain.object_catalog import INLINE, AppendedLines, CatalogChange, FileCatalog, PlacedFile
-from marketpipe.storage.infrastructure.bucket_upkeep.catalog_snapshots import all_files, newest_snapshot
+from marketpipe.storage.infrastructure.bucket_upkeep.catalog_snapshots import (
+    all_files,
+    entry_of,
+    newest_snapshot,
+    snapshots,
+)
 from marketpipe.storage.infrastructure.objects.object_store import ObjectStore, packs_in
 from marketpipe.storage.infrastructure.objects.packs import PackIndex, index_of
 
@@ -35,7 +40,8 @@ class RecoveredCatalog:
     def read(self, new_executor: Callable[[int, str], Executor]) -> None:
         """Read the newest snapshot, and the end of each pack since, with one request each. Raises ``StorageError``."""
         snapshot = newest_snapshot(self._store)
-        self._files = dict(snapshot.files)
+        known = (entry_of(each.key) for each in snapshots(self._store))
+        self._files = {**snapshot.files, **{entry.path: entry for entry in known}}
         packs = [pack for pack in packs_in(self._store) if pack.key not in snapshot.covered]
         with new_executor(READING_THREADS, "marketpipe-recover") as executor:
             indexes = executor.map(lambda pack: (pack.key, index_of(self._store, pack)), packs)
