@@ -31,7 +31,7 @@ class LoopbackBucket:
     def __init__(self, *, ignores_conditions: bool = False) -> None:
         self.objects, self.requests = dict[str, bytes](), Counter[str]()
         self.answers, self.ignores_conditions, self.lock = list[str](), ignores_conditions, Lock()
-        self.url = ""
+        self.url, self.refuses_lists = "", False
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -89,7 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         asked = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
         if "list-type" in asked:
-            return self._list(asked)
+            return self._error(403, "AccessDenied") if self.bucket.refuses_lists else self._list(asked)
         content = self.bucket.objects.get(self._key())
         if content is None:
             return self._error(404, "NoSuchKey")
