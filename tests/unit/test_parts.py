@@ -116,6 +116,7 @@ def test_no_function_of_the_composition_makes_a_new_thing_by_accident() -> None:
         "laid_out_files",
         "now_ns",
         "probe_bucket",
+        "see_bucket",
         "state",
         "state_rows",
         "together",
