@@ -147,6 +147,7 @@ class RingPlugin(WorkerPlugin):  # type: ignore[misc]
             pa.set_memory_pool(pa.system_memory_pool())
         parts = Parts(self.config, None, SystemClock())
         composition.provider(parts)  # with the keys of this process, or an error that says where they are missing
+        place_parts.see_bucket(parts)  # a worker that fails each batch at once would take most of them
         return Ring(parts, self.sign, partial(worker.log_event, topic_of(self.run)))
 
 

@@ -175,6 +175,14 @@ def try_bucket(parts: Parts) -> None:
     probe_conditions(object_store(parts).store, url_of(parts.config.output_path), parts.machine.new_name())
 
 
+def see_bucket(parts: Parts) -> None:
+    """Raise ``StorageError`` if this process cannot list the bucket: one request, which changes nothing."""
+    if not is_on_disk(parts.config.output_path):
+        from marketpipe.storage.infrastructure.objects.condition_probe import PROBES
+
+        next(iter(object_store(parts).listed(PROBES)), None)
+
+
 def new_orphan_collector(parts: Parts) -> OrphanCollector:
     """Make what removes objects of the bucket that no file is in."""
     from marketpipe.storage.infrastructure.bucket_upkeep.orphans import OrphanCollector

@@ -257,3 +257,28 @@ def test_dropped_symbols_stay_dropped(kept: Kept) -> None:
         store.recover()
 
     assert kept.answers() == before
+
+
+@pytest.mark.parametrize("are_compacted", [False, True])
+def test_days_of_an_object_that_somebody_has_removed_are_found_and_brought_again(
+    tmp_path: Path, are_compacted: bool
+) -> None:
+    kept = Kept(tmp_path)
+    with kept.open() as store:
+        assert store.ingest().ok
+        bars = store.load("AAPL", FIRST, LAST)
+        kept.clock.advance(30 * 86_400)
+        if are_compacted:
+            store.compact()
+        catalog = place_parts.known_state(store._parts).file_catalog
+        kept.objects.delete({file.object for file in catalog.below("data")})
+
+    with kept.open() as store:
+        found = store.verify()
+        assert found.suspect == 2 * len(DATES)
+        if are_compacted:
+            assert {problem.path.rpartition("/")[2] for problem in found.problems} == {"days.parquet"}
+        assert "it does not exist" in found.problems[0].reason
+        assert store.ingest().ok
+        assert store.verify().ok
+        assert store.load("AAPL", FIRST, LAST) == bars

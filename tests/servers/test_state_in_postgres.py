@@ -20,6 +20,7 @@ from marketpipe.ingestion.domain.ingestion_plan import IngestionScope
 from marketpipe.ingestion.domain.store_status import StateCondition
 from marketpipe.ingestion.infrastructure.postgres import postgres_schema
 from marketpipe.ingestion.infrastructure.postgres.postgres_database import PostgresDatabase
+from marketpipe.ingestion.infrastructure.postgres.postgres_rows import PostgresRows
 from marketpipe.ingestion.infrastructure.postgres.postgres_state import PostgresState, PostgresStoredState
 from marketpipe.ingestion.infrastructure.postgres.sessions import LONGEST_OUTAGE, Session
 from marketpipe.ingestion.infrastructure.postgres.transactions import Transaction
@@ -359,6 +360,27 @@ def test_a_user_that_owns_only_the_schema_can_have_a_state(database_url: str, po
     with connected(as_superuser) as connection:
         connection.execute("DROP OWNED BY guest")
     postgres_server.execute("DROP ROLE guest")
+
+
+def test_a_database_that_lacks_characters_is_refused_by_its_encoding(postgres_server: PostgresServer) -> None:
+    postgres_server.execute("CREATE DATABASE latin OWNER marketpipe ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    url = postgres_server.url("latin", "marketpipe")
+    refused = f"^the state in {url} has the encoding LATIN1, and MarketPipe needs UTF8"
+    try:
+        with states_in(url) as states, pytest.raises(StateError, match=refused):
+            states.open("../data")
+        with pytest.raises(StateError, match=refused), PostgresRows(url, "../data").writing():
+            pass
+    finally:
+        postgres_server.drop(url)
+
+
+def test_a_limit_for_statements_is_not_for_the_state(database_url: str) -> None:
+    with connected(database_url) as connection:
+        connection.execute(f"ALTER DATABASE {database_url.rpartition('/')[2]} SET statement_timeout = 1")
+    with states_in(database_url) as states:
+        record(states.open("../data"), [answer("AAPL", "2024-01-02")])
+        assert dates_of(states.open("../data")) == ["2024-01-02"]
 
 
 def test_a_password_is_never_shown(database_url: str, postgres_server: PostgresServer) -> None:

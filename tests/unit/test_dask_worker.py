@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,8 @@ from marketpipe.parts import Parts
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, EngineFailedError, IngestionInterrupted
 from marketpipe.shared_kernel.events import BarsExhausted
 from marketpipe.testing import bars_request
+from tests.support.child_processes import run
+from tests.support.loopback_s3 import loopback_bucket
 
 REQUEST = bars_request(["AAPL"], "2024-03-04", "2024-03-04")
 VERSION = version("marketpipe")
@@ -91,6 +94,28 @@ def test_a_worker_without_keys_is_refused_by_its_name(tmp_path: Path) -> None:
     assert not {"ALPACA_KEY", "APCA_API_KEY_ID"} & set(os.environ)
     with pytest.raises(ConfigurationError, match=r"worker two .*: no credentials for Alpaca"):
         plugin(config(tmp_path, provider="alpaca")).setup(a_worker())
+
+
+BEFORE_A_BUCKET = """
+import sys
+from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from pathlib import Path
+from tests.unit.test_dask_worker import a_worker, config, plugin
+try:
+    plugin(config(Path(sys.argv[1]), output_path="s3://bars/store", state_path="s.sqlite")).setup(a_worker())
+except ConfigurationError as error:
+    print(error)
+"""
+
+
+def test_a_worker_that_may_not_see_the_bucket_is_refused_by_its_name(tmp_path: Path) -> None:
+    """The variables of the bucket are those of a process."""
+    with loopback_bucket() as bucket:
+        bucket.refuses_to_list = True
+        command = [sys.executable, "-c", BEFORE_A_BUCKET, str(tmp_path)]
+        told = run(command, env={**os.environ, **bucket.environment}, check=True)
+
+    assert re.search(r"Dask's worker .* cannot be used: cannot list s3://bars/store/probes/: error 403", told.stdout)
 
 
 def test_a_task_on_a_worker_that_was_refused_ends_the_run_with_the_reason(tmp_path: Path) -> None:

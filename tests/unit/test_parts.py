@@ -117,6 +117,7 @@ def test_no_function_of_the_composition_makes_a_new_thing_by_accident() -> None:
         "now_ns",
         "probe_before_requests",
         "probe_bucket",
+        "see_bucket",
         "state",
         "state_rows",
         "together",

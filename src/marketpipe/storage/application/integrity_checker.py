@@ -88,8 +88,11 @@ class IntegrityChecker:
         named = {each.path for each in of_months}
         for finding in self._confirmed(self._findings(symbol, first, last, counts.add)):
             problem = finding.problem
-            if problem.damage is Damage.GONE and folder_of(problem) in unreadable:
-                continue  # it is in the file of its month, which is one problem
+            if folder_of(problem) in unreadable and not (finding.file and finding.file.size_bytes):
+                # It is in the file of its month, which is one problem. If it is known all the same that it is there, as
+                # in an object that was lost, nothing else would notice it.
+                suspect |= {day.trading_date: problem.reason} if finding.file and (day := problem.symbol_day) else {}
+                continue
             counts.problems += [] if problem.path in named else [problem]
             if finding.file and finding.file.area in MADE_AGAIN:
                 self._distrust(finding.file, problem.damage)

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from marketpipe.ingestion.infrastructure.postgres.postgres_schema import prepare
 from marketpipe.ingestion.infrastructure.postgres.postgres_state import PostgresStoredState
-from marketpipe.ingestion.infrastructure.postgres.sessions import Native, connect, database_translated
+from marketpipe.ingestion.infrastructure.postgres.sessions import Native, connect, database_translated, translated
 from marketpipe.ingestion.infrastructure.sql.database import Row
 from marketpipe.ingestion.infrastructure.sql.state_rows import STORE, TABLES, Table
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StoreBusyError
@@ -55,7 +55,8 @@ class PostgresRows:
         self.refuse_use()
         # What is done inside has its own errors, which are not those of the database.
         with database_translated(self.place), connect(self.place, "marketpipe-copies-a-state") as connection:
-            prepare(connection)
+            with translated(self.place):
+                prepare(connection)
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             with connection.transaction():
                 if is_new:

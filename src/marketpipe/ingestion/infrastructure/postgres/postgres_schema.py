@@ -126,6 +126,8 @@ STEPS: Final[dict[int, tuple[str, ...]]] = {
 
 OLDEST_SERVER: Final = 140_000
 """It has multiranges."""
+ENCODINGS: Final = frozenset({"UTF8", "SQL_ASCII"})
+"""Of databases that keep every character: the second one keeps bytes as they are."""
 FIND_SCHEMA: Final = f"SELECT to_regnamespace('{SCHEMA}')"
 FIND_VERSION: Final = f"SELECT to_regclass('{SCHEMA}.versions') IS NOT NULL"
 
@@ -160,6 +162,12 @@ def _make_schema(connection: psycopg.Connection[Any]) -> None:
         raise StateError(
             f"is in PostgreSQL {connection.info.server_version // 10_000}: MarketPipe needs version "
             f"{OLDEST_SERVER // 10_000} or later"
+        )
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding not in ENCODINGS:
+        raise StateError(
+            f"has the encoding {encoding}, and MarketPipe needs UTF8: make another database with ENCODING 'UTF8' "
+            "TEMPLATE template0"
         )
     if connection.execute(FIND_SCHEMA).fetchone() == (None,):
         connection.execute(f"CREATE SCHEMA {SCHEMA}")

@@ -21,9 +21,10 @@ LONGEST_OUTAGE: Final = 30.0
 PAUSE: Final = 0.2
 CONNECTING_SECONDS: Final = 5
 # Who is cut off, or frozen, in the middle of a transaction loses it before those that wait for its locks give up.
+# A limit for statements, which is meant for the queries of people, would end such a wait before.
 OPTIONS: Final = (
     f"-c search_path={SCHEMA},public -c lock_timeout=90s -c idle_in_transaction_session_timeout=30s "
-    "-c client_encoding=UTF8"
+    "-c statement_timeout=0 -c client_encoding=UTF8"
 )
 OUR_WORDS: Final = "the state in "
 OF_AN_OUTAGE: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "53300"})

@@ -15,12 +15,14 @@ from attrs import frozen
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.object_catalog import FileCatalog, PlacedFile
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
-from marketpipe.storage.infrastructure.objects.object_store import ObjectStore, StoredObject
+from marketpipe.storage.infrastructure.objects.object_store import ObjectStore, StoredObject, directly_in
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 SNAPSHOTS: Final = "catalog/"
+KNOWN: Final = "snapshots"
+"""The folder of the catalog, in no area, that has an entry for each snapshot that its state has put, or was made of."""
 VERSION_KEY, VERSION = b"marketpipe.catalog", b"1"
 ROWS_TOGETHER: Final = 100_000
 LISTED_DEPTH: Final = 2
@@ -38,6 +40,11 @@ class CatalogSnapshot:
 def snapshot_key(now: Timestamp, name: str) -> str:
     """Return a key that sorts after all former ones."""
     return f"{SNAPSHOTS}{now.moment:%Y%m%dT%H%M%S.%fZ}-{name}.parquet"
+
+
+def entry_of(snapshot: str) -> PlacedFile:
+    """Return the entry that the catalog has of the snapshot with this key."""
+    return PlacedFile.inline(f"{KNOWN}/{snapshot.removeprefix(SNAPSHOTS)}", b"", 0)
 
 
 def written_snapshot(catalog: FileCatalog, covered: Collection[str]) -> bytes:
@@ -74,7 +81,7 @@ def newest_snapshot(store: ObjectStore) -> CatalogSnapshot:
 
 
 def snapshots(store: ObjectStore) -> list[StoredObject]:
-    return [*store.listed(SNAPSHOTS)]
+    return [*directly_in(store, SNAPSHOTS)]
 
 
 def all_files(catalog: FileCatalog, folder: str = "", depth: int = 0) -> Iterator[PlacedFile]:

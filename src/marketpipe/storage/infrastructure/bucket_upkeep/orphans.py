@@ -12,18 +12,20 @@ from typing import Final
 
 from attrs import frozen
 
-from marketpipe.shared_kernel.domain.errors import StorageError
-from marketpipe.shared_kernel.domain.object_catalog import FileCatalog
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, StorageError
+from marketpipe.shared_kernel.domain.object_catalog import CatalogChange, FileCatalog
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.storage.domain.bucket_upkeep import CollectionReport
 from marketpipe.storage.infrastructure.bucket_upkeep.catalog_snapshots import (
+    KNOWN,
+    entry_of,
     snapshot_key,
     snapshots,
     written_snapshot,
 )
 from marketpipe.storage.infrastructure.objects.change_notes import without_notes
 from marketpipe.storage.infrastructure.objects.condition_probe import PROBES
-from marketpipe.storage.infrastructure.objects.object_store import ObjectStore, StoredObject, packs_in
+from marketpipe.storage.infrastructure.objects.object_store import ObjectStore, StoredObject, directly_in, packs_in
 
 MARKS: Final = "marks/"
 Counts = tuple[int, int, int, int, int, int]
@@ -42,28 +44,45 @@ class OrphanCollector:
         """Put a snapshot of the catalog, then remove what is older than the grace time.
 
         In this order: what the new snapshot covers is not needed to recover the catalog any more. Raises
-        ``StorageError`` and ``StateError``; call it again then.
+        ``StorageError`` and ``StateError``; call it again then. Raises ``ConfigurationError`` if the bucket has a
+        snapshot of another state: what that one knows, and this one does not, would be removed.
         """
+        former = self._former_snapshots()
         without_notes(self.catalog)
         before = self._moment_ns() - grace // timedelta(microseconds=1) * 1000
         packs = [*packs_in(self.store)]
         counts, orphans = self._judged(packs, before)
         covered = [pack.key for pack in packs if pack.modified_ns < before]
         key = snapshot_key(self.now, self.new_name())
+        self.catalog.change(CatalogChange(placed=[entry_of(key)]))
         if not self.store.put_new(key, written_snapshot(self.catalog, covered)):
             raise StorageError(f"another object has the new name {key}; nothing was removed, try again")
         self.store.delete([orphan.key for orphan in orphans])
-        others = [each.key for each in snapshots(self.store) if each.key < key]
-        left = (each for area in (PROBES, MARKS) for each in self.store.listed(area))
+        others = [each.key for each in former]
+        left = (each for area in (PROBES, MARKS) for each in directly_in(self.store, area))
         others += [each.key for each in left if each.modified_ns < before]
         self.store.delete(others)
+        known = [each.path for each in self.catalog.below(KNOWN) if each.path != entry_of(key).path]
+        self.catalog.change(CatalogChange(removed=known))
         return CollectionReport(*counts, len(others), key, dry_run=False)
 
     def collectable(self, grace: timedelta) -> CollectionReport:
         """Return what would be removed by this machine's clock, and change nothing."""
+        former = self._former_snapshots()
         before = (self.now.epoch_micros - grace // timedelta(microseconds=1)) * 1000
         counts, _ = self._judged([*packs_in(self.store)], before)
-        return CollectionReport(*counts, len(snapshots(self.store)), None, dry_run=True)
+        return CollectionReport(*counts, len(former), None, dry_run=True)
+
+    def _former_snapshots(self) -> list[StoredObject]:
+        found = snapshots(self.store)
+        unknown = next((each.key for each in found if self.catalog.find(entry_of(each.key).path) is None), None)
+        if unknown is not None:
+            raise ConfigurationError(
+                f"nothing was removed: this state has not written {unknown}, a snapshot in the bucket. Either this "
+                "state came from a backup, or another one works with the same bucket. 'marketpipe recover --force' "
+                "makes a new state of all objects; then let all machines use that one"
+            )
+        return found
 
     def _judged(self, packs: list[StoredObject], before: int) -> tuple[Counts, list[StoredObject]]:
         """Return the first numbers of the report, and the orphans. The catalog is asked after the packs were listed."""

@@ -18,7 +18,12 @@ from marketpipe.shared_kernel.domain.object_catalog import (
     FileCatalog,
     PlacedFile,
 )
-from marketpipe.storage.infrastructure.bucket_upkeep.catalog_snapshots import all_files, newest_snapshot
+from marketpipe.storage.infrastructure.bucket_upkeep.catalog_snapshots import (
+    all_files,
+    entry_of,
+    newest_snapshot,
+    snapshots,
+)
 from marketpipe.storage.infrastructure.objects.change_notes import KNOWN
 from marketpipe.storage.infrastructure.objects.object_store import ObjectStore, packs_in
 from marketpipe.storage.infrastructure.objects.packs import PackIndex, index_of
@@ -45,7 +50,9 @@ class RecoveredCatalog:
         snapshot = newest_snapshot(self._store)
         # Notes of what has changed since the snapshot are lost: who publishes a table reads everything again.
         left = (f"{OF_ONE_STATE}/", KNOWN)
-        self._files = {path: file for path, file in snapshot.files.items() if not path.startswith(left)}
+        kept = {path: file for path, file in snapshot.files.items() if not path.startswith(left)}
+        known = (entry_of(each.key) for each in snapshots(self._store))
+        self._files = {**kept, **{entry.path: entry for entry in known}}
         packs = [pack for pack in packs_in(self._store) if pack.key not in snapshot.covered]
         with new_executor(READING_THREADS, "marketpipe-recover") as executor:
             indexes = executor.map(lambda pack: (pack.key, index_of(self._store, pack)), packs)

@@ -5,6 +5,7 @@ Each file is opened once, so that its bytes, its time and its rows are those of 
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Executor
@@ -79,6 +80,8 @@ from marketpipe.storage.infrastructure.store_layout import (
     translating,
 )
 
+LOST: Final = frozenset({errno.EIO, errno.ENXIO})
+"""Errors of a file that has a name, a size and a time, and whose bytes cannot be read: a broken disk, a lost object."""
 FILES_AT_A_TIME: Final = 512
 """So many files are handed to the reading threads at once; their rows are in memory together."""
 
@@ -126,13 +129,16 @@ class ParquetStoredFiles:
 
     def _month_problem(self, file: MonthFile, identity: DatasetIdentity | None) -> Iterator[IntegrityProblem]:
         """Yield at most one: a month file whose days are not known is one problem, and not one for each day."""
-        problem = self._unreadable(file)
+        problem, content = self._unreadable(file), None
+        if problem is None:
+            try:
+                content = content_of(self._walk.on_disk(file.path), self._disk)
+            except PartitionUnreadableError as error:  # its days are known all the same, as those of a lost object
+                problem = f"cannot be read: {getattr(error.__cause__, 'strerror', None) or error}"
         if problem is not None:
             reason = f"{problem}. {repair_of(file.month, identity)}"
             yield IntegrityProblem(file.path, Damage.UNREADABLE, reason)
-            return
-        content = content_of(self._walk.on_disk(file.path), self._disk)
-        if content is not None and (problem := problem_of_month(file.month, content.to_pybytes())):
+        elif content is not None and (problem := problem_of_month(file.month, content.to_pybytes())):
             yield IntegrityProblem(file.path, Damage.ALTERED, problem)
 
     def _unreadable(self, file: MonthFile) -> str | None:
@@ -358,6 +364,7 @@ def read_whole(found: FoundFile, proven: Collection[str] = (), disk: Disk = REAL
         version = stored_content(found.on_disk, disk)
         leads_nowhere = version is None and is_link(disk, found.on_disk)
     except OSError as error:
+        file = _with_its_mark(file, found, disk) if error.errno in LOST else file
         return _with_problem(file, Damage.UNREADABLE, f"cannot be read: {error.strerror}"), None
     except PartitionUnreadableError:  # the file of its month, which has a problem of its own
         return None
@@ -369,6 +376,16 @@ def read_whole(found: FoundFile, proven: Collection[str] = (), disk: Disk = REAL
     mark, since = file_mark(len(content), modified_ns), moment_of(modified_ns)
     file = evolve(file, size_bytes=len(content), mark=mark, modified=since, sha256=sha256(content))
     return _decoded(file, found, content, columns=file.sha256 not in proven)
+
+
+def _with_its_mark(file: CheckedFile, found: FoundFile, disk: Disk) -> CheckedFile:
+    """Of a file whose bytes are lost, as those of an object that was removed, the size and the time may still be there:
+    as long as they are those that were recorded, nothing but this check notices it.
+    """
+    with suppress(OSError):
+        status = disk.stat(found.on_disk)
+        return evolve(file, mark=file_mark(status.st_size, status.st_mtime_ns), modified=moment_of(status.st_mtime_ns))
+    return file
 
 
 def _decoded(file: CheckedFile, found: FoundFile, content: bytes, *, columns: bool) -> FileReading:

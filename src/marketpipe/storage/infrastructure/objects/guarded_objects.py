@@ -16,7 +16,7 @@ from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.infrastructure.machine.threads import ALock
 from marketpipe.storage.infrastructure.objects.change_notes import with_note
 from marketpipe.storage.infrastructure.objects.condition_probe import probe_conditions
-from marketpipe.storage.infrastructure.objects.object_store import PACKS, ObjectStore, StoredObject
+from marketpipe.storage.infrastructure.objects.object_store import ObjectStore, StoredObject, packs_in
 
 PROBED: Final = OF_ONE_STATE
 """The folder of the catalog that has an entry for each server that was probed."""
@@ -169,7 +169,7 @@ class ProbedObjects:
 
     def _refuse_unknown_objects(self) -> None:
         """A state that knows no file would let ``gc`` remove all objects of the one that was lost."""
-        if not self.catalog.has_any("") and next(iter(self.store.listed(PACKS)), None) is not None:
+        if not self.catalog.has_any("") and next(packs_in(self.store), None) is not None:
             raise ConfigurationError(
                 f"{self.state.place} has objects already, and the state knows no file in them: if it was lost, "
                 "'marketpipe recover' makes it again; or else name another prefix"

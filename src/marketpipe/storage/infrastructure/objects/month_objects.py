@@ -23,13 +23,9 @@ from marketpipe.storage.domain.integrity import StoreArea
 from marketpipe.storage.domain.published_table import TableFigures
 from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE
 from marketpipe.storage.infrastructure.compacted.parquet_footers import NotAFooter
-from marketpipe.storage.infrastructure.objects.object_store import ObjectStore
+from marketpipe.storage.infrastructure.objects.object_store import TABLES, ObjectStore
 from marketpipe.storage.infrastructure.objects.packs import NewPackedFile, Pack, new_pack
-from marketpipe.storage.infrastructure.objects.table_objects import (
-    MOST_ROW_GROUPS,
-    TABLES,
-    new_table_object,
-)
+from marketpipe.storage.infrastructure.objects.table_objects import MOST_ROW_GROUPS, new_table_object
 from marketpipe.storage.infrastructure.publishing.month_folders import (
     CHANGED_MEANWHILE,
     MonthFolders,

@@ -358,7 +358,7 @@ class ObjectDisk:
         try:
             return self._reader.read(file)
         except ObjectLostError as error:
-            raise OSError(errno.EIO, str(error)) from error
+            raise OSError(errno.ENXIO, str(error)) from error  # unlike EIO: nobody will read it another time
 
 
 @contextmanager

@@ -12,8 +12,9 @@ PUT, GET, HEAD, LIST, DELETE = REQUEST_KINDS = "put", "get", "head", "list", "de
 PACKS: Final = "objects/"
 """Where all packs are, below the prefix of a store."""
 
-LOG: Final = "_delta_log/"
-"""What is below is the log of a published table, and no pack."""
+TABLES: Final = "delta/"
+"""Where packs are, below the others, that a published table can have as they are. What is below that, such as its log,
+is no pack."""
 
 
 @frozen
@@ -27,7 +28,19 @@ class StoredObject:
 
 def packs_in(store: ObjectStore) -> Iterator[StoredObject]:
     """Yield all packs, with one listing. Raises ``StorageError``."""
-    return (stored for stored in store.listed(PACKS) if LOG not in stored.key)
+    return _directly_in((PACKS, f"{PACKS}{TABLES}"), store.listed(PACKS))
+
+
+def directly_in(store: ObjectStore, folder: str) -> Iterator[StoredObject]:
+    """Yield the objects of a folder and none of those below it: another store may have its prefix there.
+
+    Raises ``StorageError``.
+    """
+    return _directly_in((folder,), store.listed(folder))
+
+
+def _directly_in(folders: Collection[str], objects: Iterator[StoredObject]) -> Iterator[StoredObject]:
+    return (stored for stored in objects if stored.key[: stored.key.rfind("/") + 1] in folders)
 
 
 class ObjectStore(Protocol):

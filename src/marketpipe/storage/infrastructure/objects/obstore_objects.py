@@ -39,8 +39,8 @@ PLAIN_DIGEST: Final = re.compile(r'"?([0-9a-f]{32})"?')
 STATUS: Final = re.compile(r"\b(?:status(?: code)?:?|HTTP) ?\(?([45]\d\d)\b")
 OUT_OF_RANGE: Final = re.compile(r"[Ii]nvalid ?range|range was invalid|code: 416")
 CODE: Final = re.compile(r"<Code>(\w{1,60})</Code>")
-REFUSED: Final = frozenset({"401", "403"})
-"""What obstore has errors of their own for, but not where it lists objects."""
+NOT_ALLOWED: Final = frozenset({"401", "403"})
+"""Also of a list, and without any keys: the client makes no kind of its own of them."""
 PASSING: Final = frozenset({"408", "409", "429"})
 """A request that took too long, two puts of one object at one moment, and too many requests."""
 NO_RETRY: Final[RetryConfig] = {"max_retries": 0, "retry_timeout": timedelta(seconds=PATIENCE_SECONDS)}
@@ -266,7 +266,7 @@ def _told(failed: str, error: Exception) -> str:
     answer = " ".join(["error", *(each[1] for each in (status, code) if each)]) if status or code else ""
     if code and code[1] == "NoSuchBucket":
         why, advice = "there is no such bucket", "create it, or correct its name"
-    elif isinstance(error, PermissionDeniedError | UnauthenticatedError) or (status and status[1] in REFUSED):
+    elif isinstance(error, PermissionDeniedError | UnauthenticatedError) or (status and status[1] in NOT_ALLOWED):
         why, advice = answer or "not allowed", "check the AWS_… variables, and what the policy of the bucket allows"
     elif isinstance(error, FileNotFoundError):
         why, advice = "it does not exist", "see that nothing but MarketPipe removes objects from it"

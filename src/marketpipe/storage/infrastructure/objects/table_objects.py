@@ -60,8 +60,6 @@ from marketpipe.storage.infrastructure.objects.packs import (
 )
 from marketpipe.storage.infrastructure.store_layout import date_of
 
-TABLES: Final = "delta/"
-"""How the names of table objects begin: they are in the folder of the table that they are published as."""
 MOST_ROW_GROUPS: Final = 16_384
 """Days in a table object: the number of a row group has 15 bits, and readers parse the footer as a whole."""
 # Of FileMetaData, RowGroup, ColumnChunk, ColumnMetaData and Statistics, besides those of parquet_footers.

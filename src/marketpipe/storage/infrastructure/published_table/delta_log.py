@@ -20,12 +20,12 @@ from attrs import define
 from marketpipe.shared_kernel.domain.errors import ObjectLostError, StorageError
 from marketpipe.shared_kernel.domain.object_catalog import CatalogChange, FileCatalog, PlacedFile
 from marketpipe.storage.domain.published_table import BETWEEN_VERSIONS, KEPT, TableFile, TableVersion
-from marketpipe.storage.infrastructure.objects.object_store import LOG, PACKS, ObjectStore
-from marketpipe.storage.infrastructure.objects.table_objects import TABLES
+from marketpipe.storage.infrastructure.objects.object_store import PACKS, TABLES, ObjectStore
 from marketpipe.storage.infrastructure.published_table.delta_checkpoint import VERSIONS, checkpoint
 
 ROOT: Final = f"{PACKS}{TABLES}"
 """The folder of the table. Its files are named relative to it: readers in Python know no others."""
+LOG: Final = "_delta_log/"
 NOW, NEXT, FORMER = "tables/delta/now/", "tables/delta/next/", "tables/delta/former/"
 VERSION: Final = "tables/delta/version"
 FEATURE: Final = "marketpipe"

@@ -13,9 +13,9 @@ from marketpipe.shared_kernel.domain.errors import ObjectLostError, StorageError
 from marketpipe.shared_kernel.domain.object_catalog import CatalogChange, FileCatalog, PlacedFile
 from marketpipe.storage.domain.published_table import TableFile
 from marketpipe.storage.infrastructure.objects.object_ranges import read_together
-from marketpipe.storage.infrastructure.objects.object_store import ObjectStore
+from marketpipe.storage.infrastructure.objects.object_store import TABLES, ObjectStore
 from marketpipe.storage.infrastructure.objects.packs import NewPackedFile
-from marketpipe.storage.infrastructure.objects.table_objects import TABLES, new_table_object
+from marketpipe.storage.infrastructure.objects.table_objects import new_table_object
 from marketpipe.storage.infrastructure.published_table.table_parts import named_file, written_file
 
 COPIES: Final = "tables/copies/"

@@ -10,7 +10,7 @@ from attrs import evolve
 
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.object_catalog import AppendedLines, CatalogChange, PlacedFile
-from marketpipe.storage.infrastructure.bucket_upkeep.catalog_snapshots import written_snapshot
+from marketpipe.storage.infrastructure.bucket_upkeep.catalog_snapshots import entry_of, written_snapshot
 from marketpipe.storage.infrastructure.bucket_upkeep.recovered_catalog import RecoveredCatalog
 from marketpipe.storage.infrastructure.objects.packs import NewPackedFile, new_pack
 from tests.support.in_memory_file_catalog import InMemoryFileCatalog
@@ -41,6 +41,8 @@ class Bucket:
         return self.write(content, change=CatalogChange(second_names={DAY: FORMER}, appended=[lines]), killed=killed)
 
     def snapshot(self, *covered: str) -> None:
+        """A part of what ``gc`` does: the catalog knows the snapshot, which is in itself."""
+        self.catalog.change(CatalogChange(placed=[entry_of("catalog/1")]))
         self.store.put_new("catalog/1", written_snapshot(self.catalog, covered))
 
     def recovered(self) -> dict[str, PlacedFile]:
@@ -83,12 +85,22 @@ def test_a_snapshot_and_the_packs_since_make_the_same(bucket: Bucket, covers: bo
     assert bucket.recovered() == bucket.known()
 
 
+def test_all_snapshots_of_the_bucket_are_known_then(bucket: Bucket) -> None:
+    bucket.snapshot()
+    bucket.store.put_new("catalog/0-of-another-state", b"")
+
+    assert {path for path in bucket.recovered() if path.startswith("snapshots")} == {
+        "snapshots/1",
+        "snapshots/0-of-another-state",
+    }
+
+
 def test_what_a_snapshot_covers_may_be_gone(bucket: Bucket) -> None:
     first, removal = bucket.write(b"one"), bucket.write(change=CatalogChange(removed=[DAY]))
     bucket.snapshot(first, removal)
     bucket.store.delete([removal])
 
-    assert bucket.recovered() == {}
+    assert {*bucket.recovered()} == {"snapshots/1"}
 
 
 def test_a_killed_write_is_adopted_if_nothing_is_newer(bucket: Bucket) -> None:

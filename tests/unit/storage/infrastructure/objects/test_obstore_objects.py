@@ -101,6 +101,13 @@ def test_no_error_shows_a_key_of_the_account(bucket: LoopbackBucket) -> None:
     assert bucket.requests == {"PUT": 1}
 
 
+def test_who_may_not_list_a_bucket_is_not_sent_to_the_network(bucket: LoopbackBucket) -> None:
+    bucket.refuses_to_list = True
+
+    with pytest.raises(StorageError, match=r"cannot list s3://bars/a/store/objects/: error 403 .*check the AWS_… var"):
+        next(objects_of(bucket).listed("objects/"), None)
+
+
 @pytest.mark.parametrize(
     ("environment", "endpoint"),
     [
