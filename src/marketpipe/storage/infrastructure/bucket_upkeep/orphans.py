@@ -30,12 +30,16 @@ Counts = tuple[int, int, int, int, int, int]
 
 @frozen
 class OrphanCollector:
-    """Removes packs that the catalog does not name. One at a time may work on a store."""
+    """Removes packs that the catalog does not name. One at a time may work on a store, and none may recover it then.
+
+    ``confirm`` raises if the catalog is one that was lost: it names no object, so all of them would be orphans.
+    """
 
     catalog: FileCatalog
     store: ObjectStore
     new_name: Callable[[], str]
     now: Timestamp
+    confirm: Callable[[], None]
 
     def collect(self, grace: timedelta) -> CollectionReport:
         """Put a snapshot of the catalog, then remove what is older than the grace time.
@@ -47,8 +51,9 @@ class OrphanCollector:
         packs = [*packs_in(self.store)]
         counts, orphans = self._judged(packs, before)
         covered = [pack.key for pack in packs if pack.modified_ns < before]
-        key = snapshot_key(self.now, self.new_name())
-        if not self.store.put_new(key, written_snapshot(self.catalog, covered)):
+        key, snapshot = snapshot_key(self.now, self.new_name()), written_snapshot(self.catalog, covered)
+        self.confirm()  # after the last question to the catalog, and before the first change
+        if not self.store.put_new(key, snapshot):
             raise StorageError(f"another object has the new name {key}; nothing was removed, try again")
         self.store.delete([orphan.key for orphan in orphans])
         others = [each.key for each in snapshots(self.store) if each.key < key]
@@ -61,6 +66,7 @@ class OrphanCollector:
         """Return what would be removed by this machine's clock, and change nothing."""
         before = (self.now.epoch_micros - grace // timedelta(microseconds=1)) * 1000
         counts, _ = self._judged([*packs_in(self.store)], before)
+        self.confirm()
         return CollectionReport(*counts, len(snapshots(self.store)), None, dry_run=True)
 
     def _judged(self, packs: list[StoredObject], before: int) -> tuple[Counts, list[StoredObject]]:

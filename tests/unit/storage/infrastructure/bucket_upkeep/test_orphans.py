@@ -33,7 +33,7 @@ class Aging(InMemoryObjectStore):
 
 def collector(store: Aging, catalog: InMemoryFileCatalog, now: str) -> OrphanCollector:
     names = count(store.requests.total())
-    return OrphanCollector(catalog, store, lambda: f"{next(names):04d}", Timestamp.parse(now))
+    return OrphanCollector(catalog, store, lambda: f"{next(names):04d}", Timestamp.parse(now), lambda: None)
 
 
 def test_only_the_clock_of_the_server_counts() -> None:
