@@ -31,9 +31,10 @@ def recover(self: RecoverableStore, *, force: bool = False) -> RecoveryReport:
     """Build a new state from the stored files if the old state is lost or damaged; ``force`` archives a good one.
 
     Of a store in a bucket the objects tell which files there are: the newest snapshot that ``gc`` wrote, and all that
-    was put since. Days without bars leave no file: they will be asked for once more. Raises ``ConfigurationError`` if
-    the state can be read, if there is neither a state nor a bar, or if there are files and none names its dataset, and
-    ``StoreBusyError`` while an ingestion runs, or while a bucket is collected or published.
+    was put since; the log of a published table tells what that consists of. Days without bars leave no file: they will
+    be asked for once more. Raises ``ConfigurationError`` if the state can be read, if there is neither a state nor a
+    bar, or if there are files and none names its dataset, and ``StoreBusyError`` while an ingestion runs, or while a
+    bucket is collected or published.
     """
     recoverer, parts = composition.new_recoverer(self._parts), self._parts
     recoverer.must_archive(force)  # refused before a lock file is made
@@ -51,13 +52,14 @@ def recover(self: RecoverableStore, *, force: bool = False) -> RecoveryReport:
 
 
 def _with_catalog(parts: Parts, recoverer: StateRecoverer, *, force: bool) -> str | None:
-    """Archive the state, and let the new one know which files there are; everything is read before."""
+    """Archive the state, and let the new one know which files there are, which is read before."""
     found = place_parts.new_recovered_catalog(parts)
     if not recoverer.has_state() and not found.has_any(DATA):
         raise _nothing_stored(parts)
     set_aside = recoverer.archive_state(force)
     place_parts.forget_state(parts)
     found.write(place_parts.state(parts).file_catalog)
+    place_parts.new_table_publication(parts).catch_up()  # gc would remove objects that only a published table names
     composition.stored_identity(parts).refuse_nameless()
     return set_aside
 

@@ -85,6 +85,10 @@ class Bucket:
         with self.open() as other:
             other.gc()
 
+    def lose_state(self) -> None:
+        for path in (self.root / "state").iterdir():
+            path.unlink()
+
     def rows(self, version: int | None = None) -> list[tuple[Any, ...]]:
         """Return the bars that the table has, ascending."""
         read = deltalake.DeltaTable(str(self.table), version=version).to_pyarrow_table()
@@ -290,8 +294,7 @@ def test_a_lost_state_is_made_again_beside_the_log_of_a_table(bucket: Bucket, st
     store.publish_delta()
     bars = live(store)
     store.close()
-    for path in (bucket.root / "state").iterdir():
-        path.unlink()
+    bucket.lose_state()
     with bucket.open() as other:
         other.recover()
         assert live(other) == bars
@@ -299,6 +302,33 @@ def test_a_lost_state_is_made_again_beside_the_log_of_a_table(bucket: Bucket, st
         report = other.publish_delta()
         assert (report.version, report.ok) == (1, True)
         assert bucket.rows() == bars
+
+
+@pytest.mark.parametrize("with_snapshot", [False, True])
+def test_gc_keeps_the_table_also_after_the_state_was_lost(bucket: Bucket, store: Pipeline, with_snapshot: bool) -> None:
+    """Copies are in the log of the table and in no file; objects that have left it are kept for a day, as ever."""
+    store.publish_delta()
+    former = bucket.rows()
+    if with_snapshot:
+        bucket.collect()
+    correct(bucket, store)
+    store.publish_delta()
+    store.close()
+    bucket.lose_state()
+    with bucket.open() as other:
+        other.recover()
+    bucket.collect()
+
+    with bucket.open() as other:
+        assert bucket.rows() == live(other) != former
+        assert bucket.rows(version=0) == former
+        other.compact()
+        bucket.clock.advance(DAY.total_seconds() + 60)
+        assert other.publish_delta().version == 2
+        assert bucket.rows() == live(other)
+    bucket.collect()
+    with bucket.open() as other:
+        assert bucket.rows() == live(other)
 
 
 def test_a_store_on_a_disk_is_not_published(tmp_path: Path) -> None:
