@@ -300,8 +300,11 @@ def test_a_lost_state_is_made_again_beside_the_log_of_a_table(bucket: Bucket, st
         assert live(other) == bars
         bucket.clock.advance(60)
         report = other.publish_delta()
-        assert (report.version, report.ok) == (1, True)
+        assert (report.version, report.ok, report.objects, report.copied) == (0, True, 2, 0)
         assert bucket.rows() == bars
+        correct(bucket, other)
+        assert other.publish_delta().version == 1
+        assert bucket.rows() == live(other) != bars
 
 
 @pytest.mark.parametrize("with_snapshot", [False, True])

@@ -6,13 +6,14 @@ again, unless another pack has a newer version of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Final
 
 from marketpipe.shared_kernel.domain.object_catalog import INLINE, AppendedLines, CatalogChange, FileCatalog, PlacedFile
 from marketpipe.storage.infrastructure.bucket_upkeep.catalog_snapshots import all_files, newest_snapshot
-from marketpipe.storage.infrastructure.objects.object_store import ObjectStore, packs_in
+from marketpipe.storage.infrastructure.objects.month_objects import figures_entry
+from marketpipe.storage.infrastructure.objects.object_store import ObjectStore, StoredObject, packs_in
 from marketpipe.storage.infrastructure.objects.packs import PackIndex, index_of
 
 READING_THREADS: Final = 16
@@ -38,20 +39,19 @@ class RecoveredCatalog:
         self._files = dict(snapshot.files)
         packs = [pack for pack in packs_in(self._store) if pack.key not in snapshot.covered]
         with new_executor(READING_THREADS, "marketpipe-recover") as executor:
-            indexes = executor.map(lambda pack: (pack.key, index_of(self._store, pack)), packs)
-            self._apply(dict(indexes))
+            self._apply([*executor.map(lambda pack: (pack, index_of(self._store, pack)), packs)])
 
-    def _apply(self, packs: dict[str, PackIndex]) -> None:
+    def _apply(self, packs: Sequence[tuple[StoredObject, PackIndex]]) -> None:
         """A part whose last pack is absent is of a group that was never whole.
 
         Of packs of one moment those that remove something come last: what they remove was there before.
         """
-        parts = {part for index in packs.values() for part in index.parts}
-        whole = ((key, index) for key, index in packs.items() if not index.is_part or key in parts)
-        for key, index in sorted(whole, key=_order):
-            self._apply_one(key, index)
+        parts = {part for _, index in packs for part in index.parts}
+        whole = ((pack, index) for pack, index in packs if not index.is_part or pack.key in parts)
+        for pack, index in sorted(whole, key=_order):
+            self._apply_one(pack, index)
 
-    def _apply_one(self, key: str, index: PackIndex) -> None:
+    def _apply_one(self, pack: StoredObject, index: PackIndex) -> None:
         changes, files = index.changes, self._files
         kept = {file.path: file for file in index.kept}
         for path, name in changes.second_names.items():
@@ -60,7 +60,10 @@ class RecoveredCatalog:
         files.update(kept)
         for path in changes.removed:
             files.pop(path, None)
-        files.update((file.path, file) for file in index.change_of(key).placed)
+        placed = [*index.change_of(pack.key).placed]
+        if index.figures is not None:
+            placed.append(figures_entry(pack.key, index.figures, pack.size, index.moment_ns))
+        files.update((file.path, file) for file in placed)
         for appended in changes.appended:
             self._append(appended)
 
@@ -81,6 +84,6 @@ class RecoveredCatalog:
         return self._store.get(file.object, file.offset, file.size)
 
 
-def _order(pack: tuple[str, PackIndex]) -> tuple[int, bool, bool, str]:
-    key, index = pack
-    return index.moment_ns, not index.is_part, bool(index.changes.removed), key
+def _order(each: tuple[StoredObject, PackIndex]) -> tuple[int, bool, bool, str]:
+    pack, index = each
+    return index.moment_ns, not index.is_part, bool(index.changes.removed), pack.key
