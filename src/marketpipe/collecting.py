@@ -36,7 +36,8 @@ def gc(
 
     An object that is younger than ``grace``, by the clock of the server, stays: the write that has put it may not have
     ended. A grace time under an hour is refused, unless the caller says that nothing else works with the store: then
-    ``alone`` keeps others out, as far as they can be seen. With ``dry_run`` nothing is changed.
+    ``alone`` keeps others out, as far as they can be seen. With ``dry_run`` nothing is changed, and the clock is
+    this machine's.
 
     Raises ``ConfigurationError`` for a store on a disk, for a grace time that is too short, and if the state has no
     dataset, as it may have been lost; ``StoreBusyError`` while another process collects, publishes or recovers it, or

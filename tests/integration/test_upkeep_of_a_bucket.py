@@ -142,6 +142,24 @@ def test_a_second_snapshot_replaces_the_first(kept: Kept) -> None:
     assert kept.keys("catalog/") == {report.snapshot}
 
 
+def test_a_second_gc_on_a_machine_that_is_behind_undoes_no_drop(kept: Kept) -> None:
+    """The packs of the drop are removed with its bars: the snapshot alone tells of it."""
+    with kept.open() as store:
+        store.gc()
+    with kept.open() as store:
+        store.drop(["BRK.B"])
+    before = kept.answers()
+    kept.clock.advance(-300)
+    with kept.open() as store:
+        assert store.gc(AT_ONCE, alone=True).others == 1
+    kept.clock.advance(300)
+    kept.lose_state()
+    with kept.open() as store:
+        assert store.recover().ok
+
+    assert kept.answers() == before
+
+
 def test_gc_is_refused_where_it_would_harm(kept: Kept, tmp_path: Path) -> None:
     with kept.open() as store, pytest.raises(ConfigurationError, match="say so with --alone"):
         store.gc(timedelta(minutes=59))

@@ -1,7 +1,8 @@
 """Collecting the objects that no file of a store is in, or no longer.
 
-The clock is that of the server: a mark is put and listed to see it. What is removed is older than the grace time, so
-that a write that has put its object, and has not changed the catalog yet, never loses it.
+The clock is that of the server: a mark is put and listed to see it. A dry run puts nothing, and goes by the clock of
+its machine. What is removed is older than the grace time, so that a write that has put its object, and has not changed
+the catalog yet, never loses it.
 """
 
 from __future__ import annotations
@@ -51,12 +52,13 @@ class OrphanCollector:
         packs = [*packs_in(self.store)]
         counts, orphans = self._judged(packs, before)
         covered = [pack.key for pack in packs if pack.modified_ns < before]
-        key, snapshot = snapshot_key(self.now, self.new_name()), written_snapshot(self.catalog, covered)
+        former, snapshot = snapshots(self.store), written_snapshot(self.catalog, covered)
         self.confirm()  # after the last question to the catalog, and before the first change
+        key = snapshot_key(former)
         if not self.store.put_new(key, snapshot):
-            raise StorageError(f"another object has the new name {key}; nothing was removed, try again")
+            raise StorageError(f"another process has written {key} just now; nothing was removed, try again")
         self.store.delete([orphan.key for orphan in orphans])
-        others = [each.key for each in snapshots(self.store) if each.key < key]
+        others = [each.key for each in former]
         left = (each for area in (PROBES, MARKS) for each in self.store.listed(area))
         others += [each.key for each in left if each.modified_ns < before]
         self.store.delete(others)

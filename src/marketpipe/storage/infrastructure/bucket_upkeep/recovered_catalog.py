@@ -2,21 +2,28 @@
 
 A pack whose write was killed before the catalog changed counts like a file that was left on a disk: its days are there
 again, unless another pack has a newer version of them.
+
+Their order is that in which the server got them, as the clocks of the machines that wrote them may differ. Only for an
+object that came much later than it was written, such as one that was restored from a backup, that says nothing: its
+place is where its writer's clock puts it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from datetime import timedelta
 from typing import Final
 
 from marketpipe.shared_kernel.domain.object_catalog import INLINE, AppendedLines, CatalogChange, FileCatalog, PlacedFile
+from marketpipe.storage.domain.bucket_upkeep import LEAST_GRACE
 from marketpipe.storage.infrastructure.bucket_upkeep.catalog_snapshots import all_files, newest_snapshot
 from marketpipe.storage.infrastructure.objects.month_objects import figures_entry
 from marketpipe.storage.infrastructure.objects.object_store import ObjectStore, StoredObject, packs_in
 from marketpipe.storage.infrastructure.objects.packs import PackIndex, index_of
 
 READING_THREADS: Final = 16
+LONGEST_WRITE_NS: Final = LEAST_GRACE // timedelta(microseconds=1) * 1000
 
 
 class RecoveredCatalog:
@@ -84,6 +91,9 @@ class RecoveredCatalog:
         return self._store.get(file.object, file.offset, file.size)
 
 
-def _order(each: tuple[StoredObject, PackIndex]) -> tuple[int, bool, bool, str]:
+def _order(each: tuple[StoredObject, PackIndex]) -> tuple[int, int, bool, bool, str]:
+    """The writer's clock decides too between packs of one moment of the server, which may count whole seconds."""
     pack, index = each
-    return index.moment_ns, not index.is_part, bool(index.changes.removed), pack.key
+    was_put_again = pack.modified_ns - index.moment_ns > LONGEST_WRITE_NS
+    moment = index.moment_ns if was_put_again else pack.modified_ns
+    return moment, index.moment_ns, not index.is_part, bool(index.changes.removed), pack.key

@@ -78,10 +78,11 @@ class PackedFile:
 class PackIndex:
     """What a pack has. ``changes`` are those of the catalog at the same moment, without the files themselves.
 
-    ``moment_ns`` is when the group was published, in nanoseconds since 1970, and ``job`` what published it, or "".
-    ``kept`` says where the bytes of each second name are: what the first name had at that moment. Of a group in several
-    packs, the last one counts: it names the others in ``parts``, and each of these is marked by ``is_part``. A month
-    object has its ``figures``: a catalog that is made again knows by them that it may be in a published table as it is.
+    ``moment_ns`` is when the group was published, in nanoseconds since 1970, by the clock of its machine, and ``job``
+    what published it, or "". ``kept`` says where the bytes of each second name are: what the first name had at that
+    moment. Of a group in several packs, the last one counts: it names the others in ``parts``, and each of these
+    is marked by ``is_part``. A month object has its ``figures``: a catalog that is made again knows by them that it may
+    be in a published table as it is.
     """
 
     files: Sequence[PackedFile] = field(eq=tuple)
