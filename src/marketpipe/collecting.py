@@ -41,7 +41,8 @@ def gc(
 
     Raises ``ConfigurationError`` for a store on a disk, for a grace time that is too short, and if the state has no
     dataset, as it may have been lost; ``StoreBusyError`` while another process collects, publishes or recovers it, or
-    works with it if ``alone``.
+    works with it if ``alone``. A ``StorageError`` of the bucket and a ``StateError`` may leave a part of it undone, and
+    lose nothing: call it again.
     """
     parts, place = self._parts, url_of(self.config.output_path)
     _check(self.config, grace, alone=alone)

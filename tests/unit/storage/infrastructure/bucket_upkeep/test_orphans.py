@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from datetime import timedelta
 from itertools import count
 
@@ -11,6 +12,7 @@ from marketpipe.shared_kernel.domain.object_catalog import CatalogChange, Placed
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.storage.infrastructure.bucket_upkeep.catalog_snapshots import newest_snapshot
 from marketpipe.storage.infrastructure.bucket_upkeep.orphans import OrphanCollector
+from marketpipe.storage.infrastructure.objects.object_store import StoredObject
 from tests.support.in_memory_file_catalog import InMemoryFileCatalog
 from tests.support.in_memory_object_store import InMemoryObjectStore
 
@@ -94,3 +96,48 @@ def test_a_snapshot_that_another_process_has_written_is_not_replaced() -> None:
     with pytest.raises(StorageError, match="another process has written catalog/00000001"):
         evolve(second, confirm=overtaken).collect(AN_HOUR)
     assert "objects/old" in store.objects
+
+
+class Failing(InMemoryObjectStore):
+    """Its server is away from the request on that brings ``left`` to zero, until ``left`` is set anew."""
+
+    left = 1_000
+
+    def _ask(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise StorageError("the server is away")
+
+    def put_new(self, key: str, content: bytes) -> bool:
+        self._ask()
+        return super().put_new(key, content)
+
+    def listed(self, prefix: str = "") -> Iterator[StoredObject]:
+        self._ask()
+        return super().listed(prefix)
+
+    def delete(self, keys: Collection[str]) -> None:
+        self._ask()
+        super().delete(keys)
+
+
+@pytest.mark.parametrize("requests", range(10))
+def test_an_error_in_the_middle_loses_nothing_and_the_next_call_does_the_rest(requests: int) -> None:
+    store, catalog = Failing(), InMemoryFileCatalog()
+    for name in ("named", "dropped", "orphan"):
+        store.put_new(f"objects/{name}", b"12345")
+    for name in ("named", "dropped"):
+        catalog.change(CatalogChange(placed=[PlacedFile(f"data/{name}", f"objects/{name}", 0, 5, 1)]))
+    store.now_ns += 2 * HOUR_NS
+    collector(store, catalog, "2050-01-01T00:00:00Z").collect(AN_HOUR)
+    catalog.change(CatalogChange(removed=["data/dropped"]))
+
+    store.left = requests
+    with pytest.raises(StorageError, match="the server is away"):
+        collector(store, catalog, "2050-01-01T00:00:01Z").collect(AN_HOUR)
+    store.left = 1_000
+    assert {file.object for file in newest_snapshot(store).files.values()} <= {*store.objects}
+
+    store.now_ns += 2 * HOUR_NS
+    report = collector(store, catalog, "2050-01-01T00:00:02Z").collect(AN_HOUR)
+    assert {*store.objects} == {"objects/named", report.snapshot}
