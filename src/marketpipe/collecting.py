@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import partial
 from typing import Protocol
 
 from marketpipe.config import StoreConfig, is_on_disk, url_of
@@ -35,11 +36,13 @@ def gc(
 
     An object that is younger than ``grace``, by the clock of the server, stays: the write that has put it may not have
     ended. A grace time under an hour is refused, unless the caller says that nothing else works with the store: then
-    ``alone`` keeps others out, as far as they can be seen. With ``dry_run`` nothing is changed.
+    ``alone`` keeps others out, as far as they can be seen. With ``dry_run`` nothing is changed, and the clock is
+    this machine's.
 
     Raises ``ConfigurationError`` for a store on a disk, for a grace time that is too short, if the state has no
     dataset, as it may have been lost, and if the bucket has another state since; ``StoreBusyError`` while another
-    process collects, or works with it if ``alone``.
+    process collects, publishes or recovers it, or works with it if ``alone``. A ``StorageError`` of the bucket and a
+    ``StateError`` may leave a part of it undone, and lose nothing: call it again.
     """
     parts, place = self._parts, url_of(self.config.output_path)
     _check(self.config, grace, alone=alone)
@@ -47,20 +50,25 @@ def gc(
         place_parts.has_opened_state(parts) or place_parts.new_stored_state(parts.config, parts.machine).is_in_use()
     ):
         raise StoreBusyError(f"a process works with {place}: wait for it to end, or leave the grace time as it is")
-    if place_parts.known_state(parts).dataset() is None:
-        raise ConfigurationError(
-            f"nothing was removed: the state names no dataset in {place}. If the state was lost, 'marketpipe recover' "
-            "makes a new one of the objects"
-        )
+    _refuse_without_dataset(parts)  # before a lock file is made
     place_parts.object_store(parts).state.refuse_another()
+    confirm = partial(_refuse_without_dataset, parts)
     if dry_run:
-        return place_parts.new_orphan_collector(parts).collectable(grace)
+        return place_parts.new_orphan_collector(parts, confirm).collectable(grace)
     with ExitStack() as locks:
         locks.enter_context(self._runs.run())
         locks.enter_context(place_parts.store_lock(parts, "gc", waits=False).acquired())
         if alone:
             locks.enter_context(place_parts.update_lock(parts).acquired())
-        return place_parts.new_orphan_collector(parts).collect(grace)
+        return place_parts.new_orphan_collector(parts, confirm).collect(grace)
+
+
+def _refuse_without_dataset(parts: Parts) -> None:
+    if place_parts.known_state(parts).dataset() is None:
+        raise ConfigurationError(
+            f"nothing was removed: the state names no dataset in {url_of(parts.config.output_path)}. If the state was "
+            "lost, 'marketpipe recover' makes a new one of the objects"
+        )
 
 
 def _check(config: StoreConfig, grace: timedelta, *, alone: bool) -> None:

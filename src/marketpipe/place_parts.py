@@ -183,11 +183,11 @@ def see_bucket(parts: Parts) -> None:
         next(iter(object_store(parts).listed(PROBES)), None)
 
 
-def new_orphan_collector(parts: Parts) -> OrphanCollector:
-    """Make what removes objects of the bucket that no file is in."""
+def new_orphan_collector(parts: Parts, confirm: Callable[[], None]) -> OrphanCollector:
+    """Make what removes objects of the bucket that no file is in. ``confirm`` raises if the catalog was lost."""
     from marketpipe.storage.infrastructure.bucket_upkeep.orphans import OrphanCollector
 
-    return OrphanCollector(file_catalog(parts), object_store(parts), parts.machine.new_name, parts.clock.now())
+    return OrphanCollector(file_catalog(parts), object_store(parts), parts.machine.new_name, parts.clock.now(), confirm)
 
 
 def new_table_publication(parts: Parts) -> TablePublication:

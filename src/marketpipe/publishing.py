@@ -34,7 +34,8 @@ def publish_delta(self: PublishableStore) -> PublicationReport:
     An object that leaves the table is kept for a day, for readers that began before. Other programs cannot write to it.
 
     Raises ``ConfigurationError`` for a store on a disk or without bars, and ``StoreBusyError`` while another process
-    publishes, or collects what is in no file.
+    publishes, recovers the state, or collects what is in no file. After a ``StorageError`` of the bucket or a
+    ``StateError`` the table has its former version or the new one; the next call carries on.
     """
     parts, place = self._parts, self.config.output_path
     if is_on_disk(place):

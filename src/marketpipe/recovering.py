@@ -31,14 +31,17 @@ def recover(self: RecoverableStore, *, force: bool = False) -> RecoveryReport:
     """Build a new state from the stored files if the old state is lost or damaged; ``force`` archives a good one.
 
     Of a store in a bucket the objects tell which files there are: the newest snapshot that ``gc`` wrote, and all that
-    was put since. Days without bars leave no file: they will be asked for once more. Raises ``ConfigurationError`` if
-    the state can be read, if there is neither a state nor a bar, or if there are files and none names its dataset, and
-    ``StoreBusyError`` while an ingestion runs.
+    was put since; the log of a published table tells what that consists of. Days without bars leave no file: they will
+    be asked for once more. Raises ``ConfigurationError`` if the state can be read, if there is neither a state nor a
+    bar, or if there are files and none names its dataset, and ``StoreBusyError`` while an ingestion runs, or while a
+    bucket is collected or published.
     """
     recoverer, parts = composition.new_recoverer(self._parts), self._parts
     recoverer.must_archive(force)  # refused before a lock file is made
     if not is_on_disk(parts.config.output_path):
-        with self._runs.run(), place_parts.update_lock(parts).acquired():
+        # gc and publish-delta too: while the state is away, they would find a catalog that names no object
+        not_collected = place_parts.store_lock(parts, "gc", waits=False)
+        with self._runs.run(), place_parts.update_lock(parts).acquired(), not_collected.acquired():
             set_aside = _with_catalog(parts, recoverer, force=force)
             return _recorded(parts, composition.new_recoverer_knowing(parts), set_aside)
     if not recoverer.has_state() and not composition.new_stored_files(parts).symbols():
@@ -58,6 +61,7 @@ def _with_catalog(parts: Parts, recoverer: StateRecoverer, *, force: bool) -> st
     place_parts.forget_state(parts)
     found.write(place_parts.state(parts).file_catalog)
     place_parts.probe_bucket(parts)  # from now on the bucket has this state: gc with another would remove what it has
+    place_parts.new_table_publication(parts).catch_up()  # gc would remove objects that only a published table names
     composition.stored_identity(parts).refuse_nameless()
     return set_aside
 

@@ -86,6 +86,10 @@ class Bucket:
         with self.open() as other:
             other.gc()
 
+    def lose_state(self) -> None:
+        for path in (self.root / "state").iterdir():
+            path.unlink()
+
     def rows(self, version: int | None = None) -> list[tuple[Any, ...]]:
         """Return the bars that the table has, ascending."""
         read = deltalake.DeltaTable(str(self.table), version=version).to_pyarrow_table()
@@ -332,15 +336,44 @@ def test_a_lost_state_is_made_again_beside_the_log_of_a_table(bucket: Bucket, st
     store.publish_delta()
     bars = live(store)
     store.close()
-    for path in (bucket.root / "state").iterdir():
-        path.unlink()
+    bucket.lose_state()
     with bucket.open() as other:
         other.recover()
         assert live(other) == bars
         bucket.clock.advance(60)
         report = other.publish_delta()
-        assert (report.version, report.ok) == (1, True)
+        assert (report.version, report.ok, report.objects, report.copied) == (0, True, 2, 0)
         assert bucket.rows() == bars
+        correct(bucket, other)
+        assert other.publish_delta().version == 1
+        assert bucket.rows() == live(other) != bars
+
+
+@pytest.mark.parametrize("with_snapshot", [False, True])
+def test_gc_keeps_the_table_also_after_the_state_was_lost(bucket: Bucket, store: Pipeline, with_snapshot: bool) -> None:
+    """Copies are in the log of the table and in no file; objects that have left it are kept for a day, as ever."""
+    store.publish_delta()
+    former = bucket.rows()
+    if with_snapshot:
+        bucket.collect()
+    correct(bucket, store)
+    store.publish_delta()
+    store.close()
+    bucket.lose_state()
+    with bucket.open() as other:
+        other.recover()
+    bucket.collect()
+
+    with bucket.open() as other:
+        assert bucket.rows() == live(other) != former
+        assert bucket.rows(version=0) == former
+        other.compact()
+        bucket.clock.advance(DAY.total_seconds() + 60)
+        assert other.publish_delta().version == 2
+        assert bucket.rows() == live(other)
+    bucket.collect()
+    with bucket.open() as other:
+        assert bucket.rows() == live(other)
 
 
 def test_what_was_changed_after_the_snapshot_of_a_lost_state_is_published(bucket: Bucket, store: Pipeline) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from marketpipe.pipeline import Pipeline
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StorageError, StoreBusyError
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.storage.domain.dataset_lock import DatasetLock
-from marketpipe.storage.infrastructure.objects.object_store import PACKS, ObjectStore
+from marketpipe.storage.infrastructure.objects.object_store import PACKS, ObjectStore, StoredObject
 from marketpipe.storage.infrastructure.objects.obstore_objects import ObstoreObjects
 from marketpipe.testing import FakeClock, sessions
 from tests.support.bucket_stores import answers, bucket_config, in_folders, over
@@ -27,6 +28,21 @@ AT_ONCE = timedelta(0)
 
 
 @define
+class Watched:
+    """An object store in the middle of whose listings something else happens."""
+
+    store: ObjectStore
+    listing: dict[str, Callable[[], object]]
+
+    def listed(self, prefix: str = "") -> Iterator[StoredObject]:
+        yield from self.store.listed(prefix)
+        self.listing.pop(prefix, bool)()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+
+@define
 class Kept:
     """A store in a bucket of which one day was corrected."""
 
@@ -36,11 +52,14 @@ class Kept:
     )
     clock: FakeClock = field(factory=FakeClock)
     before: Timestamp | None = None
+    listing: dict[str, Callable[[], object]] = field(factory=dict)
+    """What happens, once, after the objects with a prefix were listed."""
 
     def open(self, **changes: Any) -> Pipeline:
         scope = {"symbols": ["AAPL", "BRK.B"], "start": FIRST, "end": LAST, "timeframes": ["5m", "1d"]}
         settings = bucket_config(self.root, **(scope | changes))
-        return over(in_folders(self.root), settings, self.provider, self.clock)
+        made = in_folders(self.root)
+        return over(lambda url: Watched(made(url), self.listing), settings, self.provider, self.clock)
 
     def fill(self) -> None:
         with self.open() as store:
@@ -124,6 +143,24 @@ def test_a_second_snapshot_replaces_the_first(kept: Kept) -> None:
     assert kept.keys("catalog/") == {report.snapshot}
 
 
+def test_a_second_gc_on_a_machine_that_is_behind_undoes_no_drop(kept: Kept) -> None:
+    """The packs of the drop are removed with its bars: the snapshot alone tells of it."""
+    with kept.open() as store:
+        store.gc()
+    with kept.open() as store:
+        store.drop(["BRK.B"])
+    before = kept.answers()
+    kept.clock.advance(-300)
+    with kept.open() as store:
+        assert store.gc(AT_ONCE, alone=True).others == 1
+    kept.clock.advance(300)
+    kept.lose_state()
+    with kept.open() as store:
+        assert store.recover().ok
+
+    assert kept.answers() == before
+
+
 def test_gc_is_refused_where_it_would_harm(kept: Kept, tmp_path: Path) -> None:
     with kept.open() as store, pytest.raises(ConfigurationError, match="say so with --alone"):
         store.gc(timedelta(minutes=59))
@@ -164,6 +201,41 @@ def test_a_state_that_was_recovered_takes_the_place_of_the_former_one(kept: Kept
     with kept.open(state_path=other) as store:
         store.gc(AT_ONCE, alone=True)
     assert kept.answers() == before
+
+
+def test_a_recovery_is_refused_while_gc_works_and_the_other_way_round(kept: Kept) -> None:
+    """While the state is archived the catalog names no object: each of them would be one that no file is in."""
+    before, refused = kept.answers(), list[StoreBusyError]()
+
+    def recover() -> None:
+        with kept.open() as other, pytest.raises(StoreBusyError) as found:
+            other.recover(force=True)
+        refused.append(found.value)
+
+    def collect() -> None:
+        with kept.open() as other, pytest.raises(StoreBusyError) as found:
+            other.gc()
+        refused.append(found.value)
+
+    kept.listing[PACKS] = recover
+    with kept.open() as store:
+        assert store.gc().kept == len(kept.referenced())
+    kept.listing[PACKS] = collect
+    with kept.open() as store:
+        assert store.recover(force=True).ok
+
+    assert len(refused) == 2
+    assert kept.answers() == before
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_state_that_is_lost_while_gc_works_lets_no_object_be_removed(kept: Kept, dry_run: bool) -> None:
+    kept.listing[PACKS] = kept.lose_state
+    before = kept.keys("")
+    with kept.open() as store, pytest.raises(ConfigurationError, match="nothing was removed: the state names no data"):
+        store.gc(AT_ONCE, alone=True, dry_run=dry_run)
+
+    assert kept.keys("") == before
 
 
 def test_a_new_state_is_not_begun_over_the_objects_of_one_that_was_lost(kept: Kept) -> None:

@@ -156,6 +156,12 @@ class TablePublisher(Protocol):
         Objects that leave it stay readable for a while. Raises ``StorageError`` and ``StateError``.
         """
 
+    def catch_up(self) -> object:
+        """Let the catalog name the objects of the table that was published, if it does not: so that none is removed.
+
+        Raises ``StorageError`` and ``StateError``.
+        """
+
 
 class StoredFiles(Protocol):
     """Every file of a store, read to its last byte; for one walk through it.

@@ -29,3 +29,7 @@ class TablePublication:
             sum(file.size for file in contents.files if file.key in copied),
             contents.left,
         )
+
+    def catch_up(self) -> None:
+        """Let a catalog that was made again name what the table has. Raises ``StorageError`` and ``StateError``."""
+        self._publisher.catch_up()

@@ -2,19 +2,21 @@
 
 A snapshot is a Parquet file of all files. It is not of one moment: files may be changed while they are read. That is
 made good by the packs that it does not ``cover``, of which some are older: they are applied to it again.
+
+Snapshots are numbered, and the highest number is the newest: no clock decides which one that is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from io import BytesIO
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.object_catalog import FileCatalog, PlacedFile
-from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.storage.infrastructure.objects.object_store import ObjectStore, StoredObject, directly_in
 
 if TYPE_CHECKING:
@@ -37,9 +39,9 @@ class CatalogSnapshot:
     covered: frozenset[str]
 
 
-def snapshot_key(now: Timestamp, name: str) -> str:
-    """Return a key that sorts after all former ones."""
-    return f"{SNAPSHOTS}{now.moment:%Y%m%dT%H%M%S.%fZ}-{name}.parquet"
+def snapshot_key(former: Iterable[StoredObject]) -> str:
+    """Return the key of the snapshot that comes after all of these."""
+    return f"{SNAPSHOTS}{max(map(_number, former), default=0) + 1:08}.parquet"
 
 
 def entry_of(snapshot: str) -> PlacedFile:
@@ -60,7 +62,7 @@ def written_snapshot(catalog: FileCatalog, covered: Collection[str]) -> bytes:
 
 def newest_snapshot(store: ObjectStore) -> CatalogSnapshot:
     """Return the newest snapshot; an empty one if there is none. Raises ``StorageError``."""
-    newest = max(snapshots(store), key=lambda each: each.key, default=None)
+    newest = max(snapshots(store), key=_number, default=None)
     if newest is None:
         return CatalogSnapshot({}, frozenset())
     import pyarrow as pa
@@ -92,6 +94,11 @@ def all_files(catalog: FileCatalog, folder: str = "", depth: int = 0) -> Iterato
     yield from catalog.listed(folder)
     for name in catalog.folders(folder):
         yield from all_files(catalog, f"{folder}/{name}" if folder else name, depth + 1)
+
+
+def _number(snapshot: StoredObject) -> int:
+    """Return the number that its name begins with, 0 if it begins with none."""
+    return int("0" + "".join(takewhile(str.isdecimal, snapshot.key.removeprefix(SNAPSHOTS))))
 
 
 def _rows(catalog: FileCatalog, covered: Collection[str]) -> Iterator[PlacedFile]:

@@ -1,7 +1,8 @@
 """Collecting the objects that no file of a store is in, or no longer.
 
-The clock is that of the server: a mark is put and listed to see it. What is removed is older than the grace time, so
-that a write that has put its object, and has not changed the catalog yet, never loses it.
+The clock is that of the server: a mark is put and listed to see it. A dry run puts nothing, and goes by the clock of
+its machine. What is removed is older than the grace time, so that a write that has put its object, and has not changed
+the catalog yet, never loses it.
 """
 
 from __future__ import annotations
@@ -33,12 +34,16 @@ Counts = tuple[int, int, int, int, int, int]
 
 @frozen
 class OrphanCollector:
-    """Removes packs that the catalog does not name. One at a time may work on a store."""
+    """Removes packs that the catalog does not name. One at a time may work on a store, and none may recover it then.
+
+    ``confirm`` raises if the catalog is one that was lost: it names no object, so all of them would be orphans.
+    """
 
     catalog: FileCatalog
     store: ObjectStore
     new_name: Callable[[], str]
     now: Timestamp
+    confirm: Callable[[], None]
 
     def collect(self, grace: timedelta) -> CollectionReport:
         """Put a snapshot of the catalog, then remove what is older than the grace time.
@@ -53,16 +58,20 @@ class OrphanCollector:
         packs = [*packs_in(self.store)]
         counts, orphans = self._judged(packs, before)
         covered = [pack.key for pack in packs if pack.modified_ns < before]
-        key = snapshot_key(self.now, self.new_name())
-        self.catalog.change(CatalogChange(placed=[entry_of(key)]))
-        if not self.store.put_new(key, written_snapshot(self.catalog, covered)):
-            raise StorageError(f"another object has the new name {key}; nothing was removed, try again")
+        key = snapshot_key(former)
+        entry = entry_of(key)
+        self.catalog.change(CatalogChange(placed=[entry]))
+        snapshot = written_snapshot(self.catalog, covered)
+        self.confirm()  # after the last question to the catalog, and before the first change of the bucket
+        if not self.store.put_new(key, snapshot):
+            self.catalog.change(CatalogChange(removed=[entry.path]))
+            raise StorageError(f"another process has written {key} just now; nothing was removed, try again")
         self.store.delete([orphan.key for orphan in orphans])
         others = [each.key for each in former]
         left = (each for area in (PROBES, MARKS) for each in directly_in(self.store, area))
         others += [each.key for each in left if each.modified_ns < before]
         self.store.delete(others)
-        known = [each.path for each in self.catalog.below(KNOWN) if each.path != entry_of(key).path]
+        known = [each.path for each in self.catalog.below(KNOWN) if each.path != entry.path]
         self.catalog.change(CatalogChange(removed=known))
         return CollectionReport(*counts, len(others), key, dry_run=False)
 
@@ -71,6 +80,7 @@ class OrphanCollector:
         former = self._former_snapshots()
         before = (self.now.epoch_micros - grace // timedelta(microseconds=1)) * 1000
         counts, _ = self._judged([*packs_in(self.store)], before)
+        self.confirm()
         return CollectionReport(*counts, len(former), None, dry_run=True)
 
     def _former_snapshots(self) -> list[StoredObject]:

@@ -2,12 +2,17 @@
 
 A pack whose write was killed before the catalog changed counts like a file that was left on a disk: its days are there
 again, unless another pack has a newer version of them.
+
+Their order is that in which the server got them, as the clocks of the machines that wrote them may differ. Only for an
+object that came much later than it was written, such as one that was restored from a backup, that says nothing: its
+place is where its writer's clock puts it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from datetime import timedelta
 from typing import Final
 
 from marketpipe.shared_kernel.domain.object_catalog import (
@@ -18,6 +23,7 @@ from marketpipe.shared_kernel.domain.object_catalog import (
     FileCatalog,
     PlacedFile,
 )
+from marketpipe.storage.domain.bucket_upkeep import LEAST_GRACE
 from marketpipe.storage.infrastructure.bucket_upkeep.catalog_snapshots import (
     all_files,
     entry_of,
@@ -25,10 +31,12 @@ from marketpipe.storage.infrastructure.bucket_upkeep.catalog_snapshots import (
     snapshots,
 )
 from marketpipe.storage.infrastructure.objects.change_notes import KNOWN
-from marketpipe.storage.infrastructure.objects.object_store import ObjectStore, packs_in
+from marketpipe.storage.infrastructure.objects.month_objects import figures_entry
+from marketpipe.storage.infrastructure.objects.object_store import ObjectStore, StoredObject, packs_in
 from marketpipe.storage.infrastructure.objects.packs import PackIndex, index_of
 
 READING_THREADS: Final = 16
+LONGEST_WRITE_NS: Final = LEAST_GRACE // timedelta(microseconds=1) * 1000
 
 
 class RecoveredCatalog:
@@ -55,20 +63,19 @@ class RecoveredCatalog:
         self._files = {**kept, **{entry.path: entry for entry in known}}
         packs = [pack for pack in packs_in(self._store) if pack.key not in snapshot.covered]
         with new_executor(READING_THREADS, "marketpipe-recover") as executor:
-            indexes = executor.map(lambda pack: (pack.key, index_of(self._store, pack)), packs)
-            self._apply(dict(indexes))
+            self._apply([*executor.map(lambda pack: (pack, index_of(self._store, pack)), packs)])
 
-    def _apply(self, packs: dict[str, PackIndex]) -> None:
+    def _apply(self, packs: Sequence[tuple[StoredObject, PackIndex]]) -> None:
         """A part whose last pack is absent is of a group that was never whole.
 
         Of packs of one moment those that remove something come last: what they remove was there before.
         """
-        parts = {part for index in packs.values() for part in index.parts}
-        whole = ((key, index) for key, index in packs.items() if not index.is_part or key in parts)
-        for key, index in sorted(whole, key=_order):
-            self._apply_one(key, index)
+        parts = {part for _, index in packs for part in index.parts}
+        whole = ((pack, index) for pack, index in packs if not index.is_part or pack.key in parts)
+        for pack, index in sorted(whole, key=_order):
+            self._apply_one(pack, index)
 
-    def _apply_one(self, key: str, index: PackIndex) -> None:
+    def _apply_one(self, pack: StoredObject, index: PackIndex) -> None:
         changes, files = index.changes, self._files
         kept = {file.path: file for file in index.kept}
         for path, name in changes.second_names.items():
@@ -77,7 +84,10 @@ class RecoveredCatalog:
         files.update(kept)
         for path in changes.removed:
             files.pop(path, None)
-        files.update((file.path, file) for file in index.change_of(key).placed)
+        placed = [*index.change_of(pack.key).placed]
+        if index.figures is not None:
+            placed.append(figures_entry(pack.key, index.figures, pack.size, index.moment_ns))
+        files.update((file.path, file) for file in placed)
         for appended in changes.appended:
             self._append(appended)
 
@@ -98,6 +108,9 @@ class RecoveredCatalog:
         return self._store.get(file.object, file.offset, file.size)
 
 
-def _order(pack: tuple[str, PackIndex]) -> tuple[int, bool, bool, str]:
-    key, index = pack
-    return index.moment_ns, not index.is_part, bool(index.changes.removed), key
+def _order(each: tuple[StoredObject, PackIndex]) -> tuple[int, int, bool, bool, str]:
+    """The writer's clock decides too between packs of one moment of the server, which may count whole seconds."""
+    pack, index = each
+    was_put_again = pack.modified_ns - index.moment_ns > LONGEST_WRITE_NS
+    moment = index.moment_ns if was_put_again else pack.modified_ns
+    return moment, index.moment_ns, not index.is_part, bool(index.changes.removed), pack.key

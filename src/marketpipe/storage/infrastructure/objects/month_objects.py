@@ -145,9 +145,8 @@ class MonthObjects:
             raise StorageError(f"another object has the new name {key}; nothing was changed, try again")
         change = pack.index.change_of(key)
         if figures:
-            change = evolve(
-                change, placed=[*change.placed, figures_entry(key, figures, len(pack.content), self.now_ns())]
-            )
+            entry = figures_entry(key, figures, len(pack.content), pack.index.moment_ns)
+            change = evolve(change, placed=[*change.placed, entry])
         try:
             with self.together():
                 confirm()

@@ -16,10 +16,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
-from attrs import evolve, field, frozen
+from attrs import astuple, evolve, field, frozen
 
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.object_catalog import AppendedLines, CatalogChange, PlacedFile
+from marketpipe.storage.domain.published_table import TableFigures
 from marketpipe.storage.infrastructure.compacted.month_file import END_BYTES as MONTH_END_BYTES
 from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE
 from marketpipe.storage.infrastructure.compacted.parquet_end import LENGTH_AND_MAGIC, MAGIC, footer_length
@@ -77,10 +78,11 @@ class PackedFile:
 class PackIndex:
     """What a pack has. ``changes`` are those of the catalog at the same moment, without the files themselves.
 
-    ``moment_ns`` is when the group was published, in nanoseconds since 1970, and ``job`` the number of the ingestion
-    that was at work, or "".
-    ``kept`` says where the bytes of each second name are: what the first name had at that moment. Of a group in several
-    packs, the last one counts: it names the others in ``parts``, and each of these is marked by ``is_part``.
+    ``moment_ns`` is when the group was published, in nanoseconds since 1970, by the clock of its machine, and ``job``
+    the number of the ingestion that was at work, or "". ``kept`` says where the bytes of each second name are: what the
+    first name had at that moment. Of a group in several packs, the last one counts: it names the others in ``parts``,
+    and each of these is marked by ``is_part``. A month object has its ``figures``: a catalog that is made again knows
+    by them that it may be in a published table as it is.
     """
 
     files: Sequence[PackedFile] = field(eq=tuple)
@@ -90,6 +92,7 @@ class PackIndex:
     kept: Sequence[PlacedFile] = field(default=(), eq=tuple)
     parts: Sequence[str] = field(default=(), eq=tuple)
     is_part: bool = False
+    figures: TableFigures | None = None
 
     def change_of(self, key: str) -> CatalogChange:
         """Return how the catalog changes by this pack, whose object has the key."""
@@ -259,6 +262,7 @@ def _written(index: PackIndex) -> bytes:
         ],
         "parts": [*index.parts],
         "is_part": index.is_part,
+        "figures": index.figures and astuple(index.figures),
     }
     return json.dumps({name: value for name, value in text.items() if value}, separators=(",", ":")).encode()
 
@@ -282,7 +286,13 @@ def _parsed(text: Mapping[str, Any]) -> PackIndex:
         for path, key, offset, size, ns, content in text.get("kept", ())
     ]
     of_a_group = text.get("parts", []), text.get("is_part", False)
-    return PackIndex(files, changes, text.get("moment_ns", 0), text.get("job", ""), kept, *of_a_group)
+    figures = _figures(*text["figures"]) if "figures" in text else None
+    return PackIndex(files, changes, text.get("moment_ns", 0), text.get("job", ""), kept, *of_a_group, figures)
+
+
+def _figures(files: int, rows: int, symbols: list[str], dates: list[str], times: list[int] | None) -> TableFigures:
+    between = None if times is None else (times[0], times[1])
+    return TableFigures(files, rows, (symbols[0], symbols[1]), (dates[0], dates[1]), between)
 
 
 def _text(content: bytes) -> str:

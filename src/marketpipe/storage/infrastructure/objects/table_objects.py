@@ -97,14 +97,15 @@ def new_table_object(
     table = _Table()
     for file in files:
         table.add(file)
-    packed = table.packed
+    packed, figures = table.packed, table.figures()
     if is_copy:
         packed = [PackedFile(GAP, 0, table.size, moment_ns, _digest(table.contents))]
         index = PackIndex(packed, changes, moment_ns)
     else:
-        index = PackIndex(packed, evolve(changes, placed=[*changes.placed, *ends_of(files)]), moment_ns)
+        changes = evolve(changes, placed=[*changes.placed, *ends_of(files)])
+        index = PackIndex(packed, changes, moment_ns, figures=figures)
     footer = table.footer({KEY: b64encode(written_index(index)).decode()})
-    return TableObject(Pack(b"".join([*table.contents, footer]), index, PARQUET), table.figures())
+    return TableObject(Pack(b"".join([*table.contents, footer]), index, PARQUET), figures)
 
 
 class _Table:

@@ -56,7 +56,7 @@ class DeltaLog:
     sleep: Callable[[float], None]
 
     def publish(self, files: Collection[TableFile]) -> TableVersion:
-        number, former = self._caught_up()
+        number, former = self.catch_up()
         wanted = {file.key: file for file in files}
         added = [file for key, file in wanted.items() if key not in former]
         removed = [file for key, file in former.items() if key not in wanted]
@@ -72,10 +72,11 @@ class DeltaLog:
         self._forget(wanted)
         return TableVersion(number + 1, len(added), len(removed))
 
-    def _caught_up(self) -> tuple[int, dict[str, PlacedFile]]:
-        """Return the newest version, -1 if there is none, and its objects by their keys.
+    def catch_up(self) -> tuple[int, dict[str, PlacedFile]]:
+        """Return the newest version, -1 if there is none, and its objects by their keys: the catalog names them then.
 
-        A publisher that was killed may have committed a version that the catalog does not know.
+        A publisher that was killed may have committed a version that the catalog does not know, and a catalog that was
+        made again of the objects knows none that was committed since its snapshot.
         """
         recorded = self.catalog.find(VERSION)
         number = -1 if recorded is None else int(recorded.content or b"")

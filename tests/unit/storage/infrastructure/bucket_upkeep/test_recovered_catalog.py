@@ -16,21 +16,28 @@ from marketpipe.storage.infrastructure.objects.packs import NewPackedFile, new_p
 from tests.support.in_memory_file_catalog import InMemoryFileCatalog
 from tests.support.in_memory_object_store import InMemoryObjectStore
 
+SECOND = 10**9
 DAY, FORMER, LINES = "data/symbol=A/day.parquet", "revisions/symbol=A/1.parquet", "revisions/symbol=A/known.csv"
 
 
 class Bucket:
-    """A bucket whose writers put an object, and may be killed before they change the catalog."""
+    """A bucket whose writers put an object, and may be killed before they change the catalog.
+
+    ``ahead`` is by how many seconds the clock of the next writer is.
+    """
 
     def __init__(self) -> None:
-        self.store, self.catalog, self._moments = InMemoryObjectStore(), InMemoryFileCatalog(), count(1)
+        self.store, self.catalog, self._numbers = InMemoryObjectStore(), InMemoryFileCatalog(), count(1)
+        self.ahead = 0
 
     def write(self, *contents: bytes, change: CatalogChange | None = None, killed: bool = False, **more: object) -> str:
-        moment, change = next(self._moments), change or CatalogChange()
+        number, change = next(self._numbers), change or CatalogChange()
+        self.store.now_ns += SECOND
+        moment = self.store.now_ns + self.ahead * SECOND
         kept = [self._found(path).at(name) for path, name in change.second_names.items()]
         files = [NewPackedFile(DAY, content, moment) for content in contents]
         pack = new_pack(files, change, moment, kept=kept, **more)  # type: ignore[arg-type]
-        key = pack.key(f"{moment:04d}")
+        key = pack.key(f"{number:04d}")
         self.store.put_new(key, pack.content)
         if not killed:
             self.catalog.change(pack.index.change_of(key))
@@ -131,6 +138,37 @@ def test_a_part_of_a_group_that_was_never_whole_is_left_out(bucket: Bucket) -> N
 
     bucket.write(killed=True, parts=[part])
     assert bucket.recovered()[DAY].object == part
+
+
+@pytest.mark.parametrize("clocks", [(300, 0, -300), (-300, 0, 300), (0, -3000, 3000)])
+def test_the_clocks_of_the_writers_do_not_matter(bucket: Bucket, clocks: tuple[int, ...]) -> None:
+    writes = [
+        lambda: bucket.write(b"one"),
+        lambda: bucket.correct(b"two"),
+        lambda: bucket.write(change=CatalogChange(removed=[DAY])),
+        lambda: bucket.write(b"three"),
+        lambda: bucket.correct(b"four"),
+    ]
+    for write, bucket.ahead in zip(writes, clocks * 2, strict=False):
+        write()
+        assert bucket.recovered() == bucket.known()
+
+
+def test_of_packs_that_came_in_the_same_second_the_clock_of_their_writer_counts(bucket: Bucket) -> None:
+    bucket.write(b"one")
+    bucket.correct(b"two")
+    bucket.correct(b"three")
+    bucket.store.put_at = dict.fromkeys(bucket.store.put_at, bucket.store.now_ns)
+
+    assert bucket.recovered() == bucket.known()
+
+
+def test_an_object_that_was_restored_keeps_its_place(bucket: Bucket) -> None:
+    """It came later than the correction of what it has."""
+    first, _ = bucket.write(b"one"), bucket.correct(b"two")
+    bucket.store.put_at[first] += 2 * 24 * 3600 * SECOND
+
+    assert bucket.recovered() == bucket.known()
 
 
 def test_a_snapshot_that_is_damaged_is_named(bucket: Bucket) -> None:

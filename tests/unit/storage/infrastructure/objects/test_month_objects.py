@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -11,9 +12,11 @@ from marketpipe.shared_kernel.domain.errors import StoreBusyError
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.storage.domain.compaction import CompactedMonth, Condition
 from marketpipe.storage.domain.data_partition import MonthPartition
+from marketpipe.storage.infrastructure.bucket_upkeep.recovered_catalog import RecoveredCatalog
 from marketpipe.storage.infrastructure.objects.month_objects import FIGURES, MonthObjects
 from tests.support.bar_stores import at
 from tests.support.builders import day
+from tests.support.in_memory_file_catalog import InMemoryFileCatalog
 from tests.support.object_disks import NOW, ROOM, ObjectsInMemory
 from tests.support.store_on_disk import IDENTITY, StoreOnDisk, recorded_as_stored
 
@@ -76,6 +79,19 @@ def test_the_catalog_is_changed_once_and_only_after_the_lease_was_confirmed() ->
         "objects/delta/m0.parquet"
     }
     assert store.objects.catalog.find(f"{FIGURES}objects/delta/m0.parquet") is not None
+
+
+def test_the_figures_of_a_month_object_come_again() -> None:
+    """A table may have the object as it is only if they are known."""
+    store = Store()
+    store.compact(MONTHS[::2])
+    found, catalog = RecoveredCatalog(store.objects.store), InMemoryFileCatalog()
+    found.read(lambda workers, _: ThreadPoolExecutor(workers))
+    found.write(catalog)
+
+    known = store.objects.catalog.below(FIGURES.rstrip("/"))
+    assert len(known) == 1
+    assert catalog.below(FIGURES.rstrip("/")) == known
 
 
 def test_a_lost_lease_changes_nothing() -> None:

@@ -94,6 +94,7 @@ def test_it_says_what_it_has(table: TableObject, path: Path) -> None:
     assert figures.symbols == ("AAPL", "MSFT")
     assert figures.dates == (DATES[0], DATES[-1])
     assert figures.times == (min(times), max(times))
+    assert table.pack.index.figures == figures
 
 
 def test_a_copy_names_no_file(files: list[NewPackedFile]) -> None:

@@ -121,6 +121,18 @@ def test_a_version_that_the_catalog_does_not_know_is_caught_up_with() -> None:
     assert [next(iter(each.values()))["path"] for each in table.actions(2)[1:]] == ["b.parquet", "d.parquet"]
 
 
+def test_a_catalog_that_was_made_again_names_what_the_log_has() -> None:
+    table = Table()
+    table.publish("a", "b")
+    table.publish("b", "c")
+    table.catalog = InMemoryFileCatalog()
+
+    table.log().catch_up()
+
+    assert (table.names(NOW), table.names(FORMER)) == (["b.parquet", "c.parquet"], ["a.parquet"])
+    assert table.publish("b", "c") == (1, 0, 0)
+
+
 def test_two_publishers_cannot_write_one_version() -> None:
     table = Table()
     table.publish("a")
