@@ -12,6 +12,7 @@ from marketpipe.ingestion.infrastructure.sql.state_rows import ReadRows, StateRo
 from marketpipe.shared_kernel.domain.object_catalog import PlacedFile
 
 PLACED: str = "placed_files"
+APPENDED: str = "appended_lines"
 
 
 @frozen
@@ -50,6 +51,8 @@ class _Read:
         return self.of_state.store()
 
     def rows(self, table: Table) -> Iterator[Row]:
+        if table.name == APPENDED:  # those who read the files have read them whole
+            return iter(())
         return iter(self.of_files) if table.name == PLACED else self.of_state.rows(table)
 
 

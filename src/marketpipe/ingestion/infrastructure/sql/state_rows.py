@@ -53,6 +53,7 @@ TABLES: Final = (
     Table("runs", "kind, state", "kind, state, finished_at, seconds"),
     Table("totals", "name, labels", "name, labels, value"),
     Table("placed_files", "folder, name", "folder, name, object, start, size, modified_ns, content"),
+    Table("appended_lines", "folder, name, start", "folder, name, start, lines, modified_ns"),
 )
 
 

@@ -19,7 +19,7 @@ from typing import Final
 from attrs import define, evolve, field
 
 from marketpipe.shared_kernel.domain.errors import StorageError
-from marketpipe.shared_kernel.domain.object_catalog import AppendedLines, CatalogChange, FileCatalog, PlacedFile
+from marketpipe.shared_kernel.domain.object_catalog import INLINE, AppendedLines, CatalogChange, FileCatalog, PlacedFile
 from marketpipe.shared_kernel.domain.store_inventory import ABSENT
 from marketpipe.shared_kernel.infrastructure.machine.disk import read_bytes
 from marketpipe.shared_kernel.infrastructure.machine.machine import Machine
@@ -149,9 +149,9 @@ class ObjectFiles:
     def with_lines(self, path: Path, lines: bytes, first_lines: Callable[[], bytes]) -> AppendedLines | PlacedFile:
         """Return what adds the lines. A file that is in an object is taken into the catalog."""
         at, now = self.at(path), self._now_ns()
-        found = self._catalog.find(at)
-        appended = AppendedLines(at, lines, b"" if found else first_lines(), now)
-        if found is None or found.content is not None:
+        found = self._catalog.object_of(at)
+        appended = AppendedLines(at, lines, first_lines() if found is None else b"", now)
+        if found is None or found == INLINE:
             return appended
         return appended.appended_to(read_bytes(self._machine.disk, path))
 
