@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from marketpipe.shared_kernel.domain.errors import ConfigurationError, StorageError
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, StoreUnreachableError
 from marketpipe.storage.infrastructure.objects.condition_probe import probe_conditions
 from marketpipe.storage.infrastructure.objects.object_store import ObjectStore
 from marketpipe.storage.infrastructure.objects.obstore_objects import s3_objects
@@ -52,14 +52,16 @@ def test_rclone_is_refused(rclone: S3Server) -> None:
 
 def test_a_bucket_that_is_not_there_is_named(moto: S3Server) -> None:
     """SeaweedFS makes one."""
-    with pytest.raises(StorageError, match="s3://no-such-bucket/a/store/objects/1: there is no such bucket; create it"):
+    with pytest.raises(
+        StoreUnreachableError, match="s3://no-such-bucket/a/store/objects/1: there is no such bucket; create it"
+    ):
         s3_objects("no-such-bucket", "a/store", moto.environment).put_new("objects/1", b"1")
 
 
 def test_wrong_keys_are_an_error_that_shows_none(seaweed: S3Server) -> None:
     environment = {**seaweed.environment, "AWS_SECRET_ACCESS_KEY": "another secret"}
 
-    with pytest.raises(StorageError, match="check the AWS_… variables") as caught:
+    with pytest.raises(StoreUnreachableError, match="check the AWS_… variables") as caught:
         s3_objects(seaweed.new_bucket(), "a/store", environment).put_new("objects/1", b"1")
 
     for secret in (ACCESS_KEY, SECRET_KEY, "another secret"):

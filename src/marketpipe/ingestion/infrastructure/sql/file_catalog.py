@@ -24,14 +24,13 @@ from marketpipe.shared_kernel.domain.object_catalog import INLINE, AppendedLines
 
 COLUMNS: Final = "folder, name, object, start, size, modified_ns, content"
 OBJECT_AT, START_AT, MODIFIED_AT = 2, 3, 5
-# One statement, as both are to be of one moment. Lines have no object, not even INLINE.
-SELECT: Final = (
-    f"SELECT {COLUMNS} FROM placed_files WHERE store_id = ?1 AND {{0}} UNION ALL "
-    "SELECT folder, name, NULL, start, 0, modified_ns, lines FROM appended_lines WHERE store_id = ?1 AND {0}"
-)
-FIND: Final = SELECT.format("folder = ?2 AND name = ?3")
-LISTED: Final = SELECT.format("folder = ?2")
-BELOW: Final = SELECT.format("folder >= ?2 AND folder < ?3")
+FILES: Final = f"SELECT {COLUMNS} FROM placed_files WHERE store_id = ?1 AND"
+# Lines have no object, not even INLINE. Both are read by one statement, as they are to be of one moment.
+LINES: Final = "SELECT folder, name, NULL, start, 0, modified_ns, lines FROM appended_lines WHERE store_id = ?1 AND"
+ONE, IN_FOLDER, IN_RANGE = "folder = ?2 AND name = ?3", "folder = ?2", "folder >= ?2 AND folder < ?3"
+FIND: Final = f"{FILES} {ONE} UNION ALL {LINES} {ONE}"
+LISTED: Final = f"{FILES} {IN_FOLDER} UNION ALL {LINES} {IN_FOLDER}"
+BELOW: Final = f"{FILES} {IN_RANGE} UNION ALL {LINES} {IN_RANGE}"
 OBJECT: Final = "SELECT object FROM placed_files WHERE store_id = ? AND folder = ? AND name = ?"
 ANY: Final = "SELECT 1 FROM placed_files WHERE store_id = ? AND folder >= ? AND folder < ? LIMIT 1"
 # The last character of the four is the one after a slash.

@@ -18,7 +18,7 @@ from typing import Final
 
 from attrs import define, evolve, field
 
-from marketpipe.shared_kernel.domain.errors import StorageError
+from marketpipe.shared_kernel.domain.errors import StorageError, StoreUnreachableError
 from marketpipe.shared_kernel.domain.object_catalog import INLINE, AppendedLines, CatalogChange, FileCatalog, PlacedFile
 from marketpipe.shared_kernel.domain.store_inventory import ABSENT
 from marketpipe.shared_kernel.infrastructure.machine.disk import read_bytes
@@ -182,7 +182,7 @@ class ObjectFiles:
         None is removed once the catalog was to be changed: the answer to a change that was made may have been lost.
         """
         if collected.keys and not collected.was_tried:
-            with suppress(StorageError):
+            with suppress(StorageError, StoreUnreachableError):
                 self._store.delete(collected.keys)
         collected.clear()
 
