@@ -24,7 +24,7 @@ class InMemoryFileCatalog:
     def object_of(self, path: str) -> str | None:
         self.calls["object_of"] += 1
         found = self._files.get(path)
-        return found and found.object
+        return None if found is None else found.object
 
     def listed(self, folder: str) -> Sequence[PlacedFile]:
         self.calls["listed"] += 1
@@ -58,7 +58,7 @@ class InMemoryFileCatalog:
                 if found is not None and found.content is None:
                     raise StateError(f"lines cannot be appended to {found.path}: it is in an object")
                 if found is None or appended.added_after(found.content or b""):
-                    files[appended.path] = appended.appended_to(found and found.content)
+                    files[appended.path] = appended.appended_to(None if found is None else found.content)
             for path, modified_ns in change.times.items():
                 files[path] = evolve(_existing(files, path), modified_ns=modified_ns)
             self._files = files
