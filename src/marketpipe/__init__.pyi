@@ -87,6 +87,7 @@ from .shared_kernel.domain.errors import RateLimitedError as RateLimitedError
 from .shared_kernel.domain.errors import StateError as StateError
 from .shared_kernel.domain.errors import StorageError as StorageError
 from .shared_kernel.domain.errors import StoreBusyError as StoreBusyError
+from .shared_kernel.domain.errors import StoreUnreachableError as StoreUnreachableError
 from .shared_kernel.domain.errors import SymbolRefusedError as SymbolRefusedError
 from .shared_kernel.domain.errors import TerminalProviderError as TerminalProviderError
 from .shared_kernel.domain.errors import TransientProviderError as TransientProviderError

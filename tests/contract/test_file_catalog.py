@@ -11,7 +11,7 @@ import pytest
 from marketpipe.ingestion.infrastructure.sql.state import SqlState
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.shared_kernel.domain.errors import StateError
-from marketpipe.shared_kernel.domain.object_catalog import AppendedLines, CatalogChange, FileCatalog, PlacedFile
+from marketpipe.shared_kernel.domain.object_catalog import INLINE, AppendedLines, CatalogChange, FileCatalog, PlacedFile
 from tests.support.in_memory_file_catalog import InMemoryFileCatalog
 
 MONTH = "data/symbol=BRK.B/year=2024/month=01"
@@ -168,6 +168,62 @@ def test_lines_can_be_appended_to_a_file_that_is_placed_at_the_same_moment(catal
     catalog.change(change)
 
     assert catalog.find(INDEX) == PlacedFile.inline(INDEX, b"a\n", 2)
+
+
+def test_lines_cannot_be_told_from_what_the_file_was_placed_with(catalog: FileCatalog) -> None:
+    catalog.change(CatalogChange(placed=[PlacedFile.inline(INDEX, b"head\n\xff\x00", 1), placed(FORMER)]))
+    for number in range(300):  # as text, their places do not ascend
+        catalog.change(CatalogChange(appended=[AppendedLines(INDEX, b"%d of them\n" % number, b"", number)]))
+
+    lines = b"".join(b"%d of them\n" % number for number in range(300))
+    whole = PlacedFile.inline(INDEX, b"head\n\xff\x00\n" + lines, 299)
+    assert catalog.find(INDEX) == whole
+    assert [*catalog.listed("revisions/symbol=BRK.B")] == [whole]
+    assert [*catalog.below("revisions")] == [whole, placed(FORMER)]
+    assert [*catalog.below("")] == [whole, placed(FORMER)]
+
+
+def test_an_append_of_nothing_changes_nothing(catalog: FileCatalog) -> None:
+    catalog.change(CatalogChange(appended=[AppendedLines(INDEX, b"one\n", b"head\n", 5)]))
+    for _ in range(2):
+        catalog.change(CatalogChange(appended=[AppendedLines(INDEX, b"", b"head\n", 6)]))
+    assert catalog.find(INDEX) == PlacedFile.inline(INDEX, b"head\none\n", 5)
+
+    catalog.change(CatalogChange(appended=[AppendedLines(INDEX, b"two\n", b"head\n", 7)]))
+    assert catalog.find(INDEX) == PlacedFile.inline(INDEX, b"head\none\ntwo\n", 7)
+
+
+@pytest.mark.parametrize(
+    ("change", "left"),
+    [
+        (CatalogChange(removed=[INDEX]), None),
+        (CatalogChange(placed=[PlacedFile.inline(INDEX, b"new\n", 8)]), PlacedFile.inline(INDEX, b"new\n", 8)),
+        (CatalogChange(placed=[placed(INDEX)]), placed(INDEX)),
+        (CatalogChange(times={INDEX: 9}), PlacedFile.inline(INDEX, b"one\ntwo\nthree\n", 9)),
+        (CatalogChange(second_names={INDEX: OTHER}, removed=[INDEX]), None),
+    ],
+    ids=["removed", "replaced", "in an object", "another time", "another name"],
+)
+def test_appended_lines_stay_with_their_file_and_go_with_it(
+    catalog: FileCatalog, change: CatalogChange, left: PlacedFile | None
+) -> None:
+    sibling = f"{INDEX}.other"
+    for lines in (b"one\n", b"two\n", b"three\n"):
+        catalog.change(CatalogChange(appended=[AppendedLines(path, lines, b"", 5) for path in (INDEX, sibling)]))
+    catalog.change(change)
+
+    assert catalog.find(INDEX) == left
+    assert catalog.find(OTHER) == (PlacedFile.inline(OTHER, b"one\ntwo\nthree\n", 5) if change.second_names else None)
+    assert catalog.find(sibling) == PlacedFile.inline(sibling, b"one\ntwo\nthree\n", 5)
+    catalog.change(CatalogChange(placed=[PlacedFile.inline(INDEX, b"again\n", 10)]))
+    catalog.change(CatalogChange(appended=[AppendedLines(INDEX, b"four\n", b"", 11)]))
+    assert catalog.find(INDEX) == PlacedFile.inline(INDEX, b"again\nfour\n", 11)
+
+
+def test_it_says_where_a_file_is_without_reading_it(catalog: FileCatalog) -> None:
+    catalog.change(CatalogChange(placed=[placed(ONE)], appended=[AppendedLines(INDEX, b"one\n", b"", 5)]))
+
+    assert [catalog.object_of(path) for path in (ONE, INDEX, OTHER, MONTH)] == [PACK, INLINE, None, None]
 
 
 def test_a_time_is_changed_alone(catalog: FileCatalog) -> None:

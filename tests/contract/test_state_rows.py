@@ -57,6 +57,7 @@ ROWS: Mapping[str, Sequence[Row]] = {
         ("data", "day=04.parquet", "abc", 4, 7, 1_709_672_400_123_456_789, None),
         ("data", "known", "", 0, 2, 0, b"x\n"),
     ],
+    "appended_lines": [("data", "known", 2, b"y\n", 1), ("data", "known", 11, b"\0\xff", 1_709_672_400_123_456_789)],
 }
 """By table, in no order."""
 

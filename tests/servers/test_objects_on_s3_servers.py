@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from marketpipe.shared_kernel.domain.errors import ConfigurationError, StorageError
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, StoreUnreachableError
 from marketpipe.storage.infrastructure.objects.condition_probe import probe_conditions
 from marketpipe.storage.infrastructure.objects.object_store import ObjectStore
 from marketpipe.storage.infrastructure.objects.obstore_objects import s3_objects
@@ -54,7 +54,9 @@ def test_rclone_is_refused(rclone: S3Server) -> None:
 
 def test_a_bucket_that_is_not_there_is_named(moto: S3Server) -> None:
     """SeaweedFS makes one."""
-    with pytest.raises(StorageError, match="s3://no-such-bucket/a/store/objects/1: there is no such bucket; create it"):
+    with pytest.raises(
+        StoreUnreachableError, match="s3://no-such-bucket/a/store/objects/1: there is no such bucket; create it"
+    ):
         s3_objects("no-such-bucket", "a/store", moto.environment).put_new("objects/1", b"1")
 
 
@@ -69,7 +71,7 @@ def test_wrong_keys_are_an_error_that_shows_none(seaweed: S3Server) -> None:
     ]
     for ask in asks:
         with pytest.raises(
-            StorageError, match=r"error 403 .*; check the AWS_… variables, and what the policy"
+            StoreUnreachableError, match=r"error 403 .*; check the AWS_… variables, and what the policy"
         ) as caught:
             ask()
         for secret in (ACCESS_KEY, SECRET_KEY, "another secret"):

@@ -26,7 +26,7 @@ from marketpipe.ingestion.infrastructure.postgres.sessions import LONGEST_OUTAGE
 from marketpipe.ingestion.infrastructure.postgres.transactions import Transaction
 from marketpipe.ingestion.infrastructure.sql import state_rows
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, StateError, StoreBusyError
-from marketpipe.shared_kernel.domain.object_catalog import CatalogChange, PlacedFile
+from marketpipe.shared_kernel.domain.object_catalog import AppendedLines, CatalogChange, PlacedFile
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.shared_kernel.domain.symbol import Symbol
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKind, TradingDate
@@ -307,6 +307,22 @@ def test_the_condition_of_a_state(database_url: str) -> None:
     assert seen.condition() is StateCondition.NEWER
     with pytest.raises(StateError, match="install a newer MarketPipe"):
         PostgresState(database_url, "../data", SystemClock())
+
+
+def test_tables_of_the_first_version_keep_their_files_and_take_lines(database_url: str) -> None:
+    text, lines = PlacedFile.inline("revisions/a.csv", b"one\n", 7), AppendedLines("revisions/a.csv", b"two\n", b"", 8)
+    with states_in(database_url) as states:
+        states.open("../data").file_catalog.change(CatalogChange(placed=[text, FILE]))
+    with connected(database_url) as connection:
+        connection.execute("DROP TABLE appended_lines")
+        connection.execute("UPDATE versions SET version = 1")
+
+    with states_in(database_url) as states:
+        catalog = states.open("../data").file_catalog
+        assert [*catalog.below("")] == [FILE, text]
+        catalog.change(CatalogChange(appended=[lines]))
+        assert catalog.find(text.path) == PlacedFile.inline(text.path, b"one\ntwo\n", 8)
+    assert value_of(database_url, "SELECT max(version) FROM versions") == postgres_schema.VERSION
 
 
 def test_an_archived_state_stays_under_another_name_and_is_written_no_more(

@@ -21,6 +21,11 @@ class InMemoryFileCatalog:
         self.calls["find"] += 1
         return self._files.get(path)
 
+    def object_of(self, path: str) -> str | None:
+        self.calls["object_of"] += 1
+        found = self._files.get(path)
+        return None if found is None else found.object
+
     def listed(self, folder: str) -> Sequence[PlacedFile]:
         self.calls["listed"] += 1
         return [file for file in self._below(folder) if "/" not in file.path[_begin(folder) :]]
@@ -57,7 +62,8 @@ class InMemoryFileCatalog:
                 found = files.get(appended.path)
                 if found is not None and found.content is None:
                     raise StateError(f"lines cannot be appended to {found.path}: it is in an object")
-                files[appended.path] = appended.appended_to(found and found.content)
+                if found is None or appended.added_after(found.content or b""):
+                    files[appended.path] = appended.appended_to(None if found is None else found.content)
             for path, modified_ns in change.times.items():
                 files[path] = evolve(_existing(files, path), modified_ns=modified_ns)
             self._files = files

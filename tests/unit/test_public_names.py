@@ -153,6 +153,7 @@ PUBLIC_NAMES = [
     "StoreBusyError",
     "StoreConfig",
     "StoreCopyReport",
+    "StoreUnreachableError",
     "StoredOfficialYear",
     "StoredSymbolDay",
     "Suspicion",

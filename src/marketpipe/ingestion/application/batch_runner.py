@@ -20,6 +20,7 @@ from marketpipe.shared_kernel.domain.errors import (
     JobStoppingError,
     MarketPipeError,
     RateLimitedError,
+    StoreUnreachableError,
     TransientProviderError,
 )
 from marketpipe.shared_kernel.domain.symbol import SymbolDay
@@ -30,7 +31,7 @@ T = TypeVar("T")
 BatchFunction = Callable[[BarsRequest], MarketPipeError | None]
 """Carries one batch round the ring; returns the error that ended it early, None if it came to its end."""
 BatchFuture = Future[MarketPipeError | None]
-JOB_ENDING: Final = (JobStoppingError, EngineFailedError)
+JOB_ENDING: Final = (JobStoppingError, EngineFailedError, StoreUnreachableError)
 """Every further batch would end with the same error."""
 
 

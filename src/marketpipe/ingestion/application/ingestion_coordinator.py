@@ -13,7 +13,7 @@ from functools import partial
 
 from attrs import evolve
 
-from marketpipe.ingestion.application.batch_runner import BatchRunner, RequestBisection
+from marketpipe.ingestion.application.batch_runner import JOB_ENDING, BatchRunner, RequestBisection
 from marketpipe.ingestion.application.ingestion_planner import IngestionPlanner
 from marketpipe.ingestion.application.job_scheduler import WantedDates
 from marketpipe.ingestion.application.leases import LeasedBatches, LeaseGuard
@@ -30,6 +30,7 @@ from marketpipe.shared_kernel.domain.errors import (
     JobStoppingError,
     MarketPipeError,
     StoreBusyError,
+    StoreUnreachableError,
 )
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity, StoreInventory
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay, SymbolDayOutcome, dates_by_symbol
@@ -97,8 +98,8 @@ class IngestionCoordinator:
 
         Orphan files are adopted first, then official days are requested: those that are missing, those of ``suspect``
         days, and all from ``recheck`` on; where they have changed, or disagree with the minutes, the minutes are
-        requested again. Raises ``DatasetMismatchError`` at once, and ``JobStoppingError``; checkpoints that were
-        recorded by then stay.
+        requested again. Raises ``DatasetMismatchError`` at once, and ``JobStoppingError`` or
+        ``StoreUnreachableError``; checkpoints that were recorded by then stay.
         """
         self._begin(scope)
         official = NO_OFFICIAL_DAYS
@@ -210,7 +211,7 @@ class IngestionCoordinator:
         with self._batches.leased(batch) as (days, parts):
             self._note_settled(job_id, batch, days.settled)
             left = deque(parts)
-            while left and not isinstance(error, IngestionInterrupted | JobStoppingError):
+            while left and not isinstance(error, (IngestionInterrupted, *JOB_ENDING)):
                 request = left.popleft()
                 progress = self._begun[request.batch_id] = BatchProgress(job_id, request)
                 try:
@@ -313,7 +314,7 @@ class IngestionCoordinator:
                 self._absorb(job)
             if not self._runner.stopping:
                 job.finish()
-        except JobStoppingError:
+        except (JobStoppingError, StoreUnreachableError):
             job.finish()
             raise
         finally:

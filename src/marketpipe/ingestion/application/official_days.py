@@ -28,6 +28,7 @@ from marketpipe.shared_kernel.domain.errors import (
     JobStoppingError,
     MarketPipeError,
     StoreBusyError,
+    StoreUnreachableError,
     TransientProviderError,
 )
 from marketpipe.shared_kernel.domain.store_inventory import OfficialDays
@@ -148,7 +149,8 @@ class OfficialDaysCoordinator:
 
     A page has 10,000 symbol-days, so there are few requests: one for some 400 of minutes. Nothing that happens to them
     fails a minute: it is in the report. If the provider fails whatever is requested, the rest is given up, and the next
-    ingestion requests it. Only ``JobStoppingError`` is raised, as for minutes.
+    ingestion requests it. Only ``JobStoppingError`` and ``StoreUnreachableError``
+    are raised, as for minutes.
     """
 
     def __init__(
@@ -261,7 +263,7 @@ class OfficialDaysCoordinator:
         try:
             self._bus.publish(OfficialDaysRequested(request))
             self._bisection.reset()
-        except (IngestionInterrupted, JobStoppingError):
+        except (IngestionInterrupted, JobStoppingError, StoreUnreachableError):
             raise
         except MarketPipeError as error:
             self._failed(request, error, left)

@@ -1,4 +1,4 @@
-"""The tables of state/marketpipe.sqlite, version 7, and the migrations from earlier versions.
+"""The tables of state/marketpipe.sqlite, version 8, and the migrations from earlier versions.
 
 Dates are ISO text and moments RFC 3339 in UTC; but ``known_since`` is microseconds since 1970, which is faster to read
 for hundreds of thousands of rows, and NULL in rows of version 1. ``mark`` is a ``VersionMark``, '' if it is unknown.
@@ -11,7 +11,8 @@ NULL if the provider does not declare it. ``answered`` has a bit for each day of
 table ``claims`` lists the symbol-days of each lease; its name is part of the schema and stays. ``runs`` has the last
 run of each kind and state; ``totals`` adds up what runs counted, ``labels`` being a JSON array. ``placed_files`` says
 of a store in a bucket where each file is: ``size`` bytes of an ``object`` from ``start`` on; ``folder`` ends with a
-slash.
+slash. ``appended_lines`` has what was appended to such a file whose content is in the catalog, each row what
+is in the file from ``start`` on: so an append costs the same however much the file has already.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Final, Literal
 
 from marketpipe.shared_kernel.domain.errors import StateError
 
-VERSION: Final = 7
+VERSION: Final = 8
 APPLICATION_ID: Final = 0x4D504950  # "MPIP"
 
 STORES: Final = """
@@ -174,8 +175,21 @@ CREATE TABLE placed_files (
 ) STRICT, WITHOUT ROWID
 """
 
+APPENDED_LINES: Final = """
+CREATE TABLE appended_lines (
+    store_id INTEGER NOT NULL REFERENCES stores,
+    folder TEXT NOT NULL,
+    name TEXT NOT NULL,
+    start INTEGER NOT NULL,
+    lines BLOB NOT NULL,
+    modified_ns INTEGER NOT NULL,
+    PRIMARY KEY (store_id, folder, name, start)
+) STRICT, WITHOUT ROWID
+"""
+
 SHARING: Final = (LEASES, CLAIMS, CLAIMS_BY_DAY)
-TABLES: Final = (STORES, JOBS, CHECKPOINTS, PARTITIONS, OFFICIAL_YEARS, FILES, RUNS, TOTALS, PLACED_FILES, *SHARING)
+PLACES: Final = (PLACED_FILES, APPENDED_LINES)
+TABLES: Final = (STORES, JOBS, CHECKPOINTS, PARTITIONS, OFFICIAL_YEARS, FILES, RUNS, TOTALS, *PLACES, *SHARING)
 
 
 @contextmanager
@@ -250,6 +264,7 @@ STEPS: Final = {
     ),
     5: (RUNS, TOTALS, "PRAGMA user_version = 6"),
     6: (PLACED_FILES, "PRAGMA user_version = 7"),
+    7: (APPENDED_LINES, "PRAGMA user_version = 8"),
 }
 """For each version the statements that migrate it to a later one, step by step up to the present one."""
 

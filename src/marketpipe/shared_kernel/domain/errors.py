@@ -27,6 +27,7 @@
     │   │   └── MonthUnreadableError     ... which is all days of a month; the others of the store can be read
     │   ├── ObjectLostError          one object of a bucket is gone, or shorter than it was
     │   └── QueryError                   a query is wrong, or tries what a query may not do
+    ├── StoreUnreachableError            the bucket of the store does not answer, or refuses: no file can be used now
     ├── StateError                       the database of jobs and checkpoints
     │   └── StoreBusyError               another process works on this store; nothing was done
     ├── MetricsDeliveryError             metrics did not reach a file or a Pushgateway; the run itself is over
@@ -229,6 +230,13 @@ class ObjectLostError(StorageError):
 
 class QueryError(StorageError):
     """A query is wrong, or tries what a query may not do."""
+
+
+class StoreUnreachableError(MarketPipeError):
+    """The bucket of the store does not answer, or refuses: nothing can be told of any file in it.
+
+    It is no ``StorageError``: what goes on without one file, day or symbol, or calls it damaged, must end with this.
+    """
 
 
 class StateError(MarketPipeError):

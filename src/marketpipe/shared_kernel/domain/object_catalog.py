@@ -56,9 +56,11 @@ class AppendedLines:
     def appended_to(self, content: bytes | None) -> PlacedFile:
         """Return the file with the lines. ``content`` is what it had, None if there was none."""
         before = self.first_lines if content is None else content
-        if before and not before.endswith(b"\n"):
-            before += b"\n"
-        return PlacedFile.inline(self.path, before + self.lines, self.modified_ns)
+        return PlacedFile.inline(self.path, before + self.added_after(before), self.modified_ns)
+
+    def added_after(self, end: bytes) -> bytes:
+        """Return what a file gets that ends so, b"" being the end of an empty one."""
+        return b"\n" + self.lines if end and not end.endswith(b"\n") else self.lines
 
 
 @frozen
@@ -68,7 +70,7 @@ class CatalogChange:
     In this order: ``second_names`` gives each file, by its path, another name too, under which it stays as it was; what
     has that name is replaced. ``removed`` are paths; one that has no file is none to remove. ``placed`` are files that
     are new or replace that at their path. ``appended`` are lines for files whose content is in the catalog, and
-    ``times`` the modification times that files get, by their path.
+    ``times`` the modification times that files get, by their path. An append that adds no byte changes nothing.
     """
 
     placed: Sequence[PlacedFile] = field(default=(), eq=tuple)
@@ -90,6 +92,12 @@ class FileCatalog(Protocol):
 
     def find(self, path: str) -> PlacedFile | None:
         """Return the file at a path; None if there is none, also if a folder is there."""
+
+    def object_of(self, path: str) -> str | None:
+        """Return which object has the file at a path, ``INLINE`` if the catalog has it itself; None if there is none.
+
+        Costs the same however large a file in the catalog is.
+        """
 
     def listed(self, folder: str) -> Sequence[PlacedFile]:
         """Return the files that are in the folder itself, ascending by path; none if there is no such folder."""

@@ -32,7 +32,7 @@ class BarStore(Protocol):
         A symbol-day that is stored already is merged: the newer bar wins for each timestamp, and a stored bar that is
         not in a final response goes. If the bytes stay the same, ``known_since`` does too; if not, it is later than
         before, and the former version is kept. A day that cannot be stored has an ``error`` and blocks no other.
-        Raises ``StorageError`` only if none can be stored.
+        Raises ``StorageError`` only if none can be stored, and ``StoreUnreachableError``.
         """
 
     def withdraw(self, days: Collection[SymbolDay]) -> None:

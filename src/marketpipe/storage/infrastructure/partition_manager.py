@@ -95,7 +95,8 @@ class PartitionManager:
     def store(self, accepted: ColumnarBars, rejected: ColumnarBars) -> tuple[StoredSymbolDay, ...]:
         """See ``BarStore.store``. All days are published together, which takes the fewest syncs.
 
-        What fails together is stored day by day, so that a day that cannot be stored blocks no other.
+        What fails together is stored day by day, so that a day that cannot be stored blocks no other. A bucket that
+        does not answer ends it at once: each day would wait for it again.
         """
         with self._locks.locked(part.symbol_day for part in accepted.slices):
             self._check_identity()

@@ -7,7 +7,7 @@ import pytest
 
 from marketpipe.ingestion.application.batch_runner import BatchRunner
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
-from marketpipe.shared_kernel.domain.errors import CredentialsError, MarketPipeError
+from marketpipe.shared_kernel.domain.errors import CredentialsError, MarketPipeError, StoreUnreachableError
 from marketpipe.testing import FakeClock, bars_request
 from tests.support.inline_executor import InlineExecutor
 
@@ -22,16 +22,19 @@ class _PlainExecutor(ThreadPoolExecutor):
         super().shutdown(wait=wait)
 
 
+@pytest.mark.parametrize("error", [CredentialsError("401"), StoreUnreachableError("no answer")])
 @pytest.mark.parametrize("new_executor", [InlineExecutor, lambda: _PlainExecutor(1), lambda: _PlainExecutor(2)])
-def test_refused_credentials_stop_all_batches_that_have_not_begun(new_executor: type[Executor]) -> None:
+def test_what_every_batch_would_meet_stops_all_that_have_not_begun(
+    new_executor: type[Executor], error: MarketPipeError
+) -> None:
     begun = list[BarsRequest]()
 
     def refuse(batch: BarsRequest) -> MarketPipeError:
         begun.append(batch)
-        return CredentialsError("401")
+        return error
 
     runner = BatchRunner(FakeClock(), new_executor)
-    with pytest.raises(CredentialsError):
+    with pytest.raises(type(error)):
         runner.run(BATCHES, refuse)
 
     assert len(begun) <= 2

@@ -16,6 +16,7 @@ from marketpipe.ingestion.domain.store_status import JobRecord, SymbolSummary
 from marketpipe.ingestion.infrastructure.sqlite_schema import STEPS, VERSION
 from marketpipe.ingestion.infrastructure.sqlite_state import SQLiteState
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, StateError
+from marketpipe.shared_kernel.domain.object_catalog import AppendedLines, CatalogChange, PlacedFile
 from marketpipe.shared_kernel.domain.store_inventory import NO_MARK, DatasetIdentity, RecordedVersion
 from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, SessionKind, TradingDate
@@ -300,13 +301,13 @@ def test_a_process_that_is_killed_while_it_migrates_leaves_version_1_as_it_was(p
     state.close()
 
 
-def test_a_file_of_version_8_is_refused_and_not_touched(path: Path) -> None:
+def test_a_file_of_version_9_is_refused_and_not_touched(path: Path) -> None:
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 8")
+    connection.execute("PRAGMA user_version = 9")
     connection.close()
     before = path.read_bytes()
 
-    with pytest.raises(StateError, match="has schema version 8, this MarketPipe knows 7; install a newer MarketPipe"):
+    with pytest.raises(StateError, match="has schema version 9, this MarketPipe knows 8; install a newer MarketPipe"):
         SQLiteState(path, "../mixed")
 
     assert path.read_bytes() == before
@@ -346,3 +347,25 @@ def test_versions_of_version_3_get_the_marks_that_their_files_have(path: Path) -
         ("AAPL", NO_MARK),
         ("MSFT", file_mark(3000, 1_748_865_600_123_456_000)),
     ]
+
+
+def test_a_file_of_version_7_keeps_its_placed_files_and_takes_lines(path: Path) -> None:
+    connection = sqlite3.connect(path, isolation_level=None)
+    for version in range(1, 7):
+        for statement in STEPS[version]:
+            connection.execute(statement)
+    row = (1, "revisions/", "known_since.csv", "", 0, 4, 7, b"one\n")
+    connection.execute("INSERT INTO placed_files VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+    connection.close()
+    assert asked(path, "PRAGMA user_version") == [(7,)]
+
+    state = SQLiteState(path, "../mixed")
+    assert state.file_catalog.find("revisions/known_since.csv") == PlacedFile.inline(
+        "revisions/known_since.csv", b"one\n", 7
+    )
+    lines = AppendedLines("revisions/known_since.csv", b"two\n", b"", 8)
+    state.file_catalog.change(CatalogChange(appended=[lines]))
+    assert state.file_catalog.find("revisions/known_since.csv") == PlacedFile.inline(
+        "revisions/known_since.csv", b"one\ntwo\n", 8
+    )
+    state.close()

@@ -20,10 +20,10 @@ from typing import Any, Final
 
 import psycopg
 
-from marketpipe.ingestion.infrastructure.sqlite_schema import SHARING, TABLES
+from marketpipe.ingestion.infrastructure.sqlite_schema import APPENDED_LINES, SHARING, TABLES
 from marketpipe.shared_kernel.domain.errors import StateError
 
-VERSION: Final = 1
+VERSION: Final = 2
 NEW: Final = 0
 SCHEMA: Final = "marketpipe"
 SETUP_LOCK: Final = 5_784_031_603
@@ -121,6 +121,7 @@ def of_postgres(statement: str) -> str:
 
 STEPS: Final[dict[int, tuple[str, ...]]] = {
     NEW: (*(of_postgres(table) for table in TABLES if table not in SHARING), *SHARED),
+    1: (of_postgres(APPENDED_LINES), "UPDATE versions SET version = 2"),
 }
 """For each version the statements that migrate it to a later one, step by step up to the present one."""
 

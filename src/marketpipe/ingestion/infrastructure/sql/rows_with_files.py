@@ -11,6 +11,8 @@ from marketpipe.ingestion.infrastructure.sql.database import Row
 from marketpipe.ingestion.infrastructure.sql.state_rows import PLACED, ReadRows, StateRows, Table, WrittenRows
 from marketpipe.shared_kernel.domain.object_catalog import PlacedFile
 
+APPENDED: str = "appended_lines"
+
 
 @frozen
 class RowsWithFiles:
@@ -48,6 +50,8 @@ class _Read:
         return self.of_state.store()
 
     def rows(self, table: Table) -> Iterator[Row]:
+        if table.name == APPENDED:  # those who read the files have read them whole
+            return iter(())
         return iter(self.of_files) if table.name == PLACED else self.of_state.rows(table)
 
 

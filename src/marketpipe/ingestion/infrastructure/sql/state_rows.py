@@ -55,6 +55,7 @@ TABLES: Final = (
     Table("runs", "kind, state", "kind, state, finished_at, seconds"),
     Table("totals", "name, labels", "name, labels, value"),
     Table(PLACED, "folder, name", "folder, name, object, start, size, modified_ns, content"),
+    Table("appended_lines", "folder, name, start", "folder, name, start, lines, modified_ns"),
 )
 
 

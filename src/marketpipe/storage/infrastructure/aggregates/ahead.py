@@ -19,7 +19,7 @@ import pyarrow as pa
 from attrs import define, field
 
 from marketpipe.shared_kernel.domain.bars_request import BarsRequest
-from marketpipe.shared_kernel.domain.errors import StateError, StorageError, StoreBusyError
+from marketpipe.shared_kernel.domain.errors import StateError, StorageError, StoreBusyError, StoreUnreachableError
 from marketpipe.shared_kernel.domain.symbol import Symbol, SymbolDay
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.shared_kernel.domain.trading_date import TradingDate
@@ -154,7 +154,7 @@ class AggregatesAhead:
     def _make(self, batch: _Batch, ended: Collection[Year]) -> None:
         for year in sorted(set(ended) & batch.years.keys()):
             stored = {month: MonthInMemory(days) for month, days in batch.years.pop(year).items()}
-            with suppress(StorageError):  # the refresh meets an error again, and reports it
+            with suppress(StorageError, StoreUnreachableError):  # the refresh meets an error again, and reports it
                 batch.made += self._maker.submit(self._made_of, stored).result()
         if _size(batch.made) > MOST_BYTES:
             self._publish_or_wait(batch)
@@ -181,7 +181,7 @@ class AggregatesAhead:
         if not files or self._is_left_to_refresh:
             return
         try:
-            with suppress(StorageError, StateError), self._new_lock():
+            with suppress(StorageError, StoreUnreachableError, StateError), self._new_lock():
                 if published := self._files.publish(files):
                     self._bus.publish(AggregatesPrepared(len(published), sum(file.is_copy for file in published)))
         except StoreBusyError:

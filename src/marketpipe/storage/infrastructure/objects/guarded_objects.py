@@ -41,6 +41,9 @@ class CurrentCatalog:
     def find(self, path: str) -> PlacedFile | None:
         return self.known().find(path)
 
+    def object_of(self, path: str) -> str | None:
+        return self.known().object_of(path)
+
     def listed(self, folder: str) -> Sequence[PlacedFile]:
         return self.known().listed(folder)
 

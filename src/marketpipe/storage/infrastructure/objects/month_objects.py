@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 from attrs import define, evolve, field
 
-from marketpipe.shared_kernel.domain.errors import StorageError
+from marketpipe.shared_kernel.domain.errors import StorageError, StoreUnreachableError
 from marketpipe.shared_kernel.domain.object_catalog import CatalogChange, FileCatalog, PlacedFile
 from marketpipe.shared_kernel.domain.store_inventory import DatasetIdentity
 from marketpipe.storage.domain.compaction import CompactedMonth, RecordedIn
@@ -154,7 +154,7 @@ class MonthObjects:
                     raise Changed
                 self.catalog.change(change)
         except Changed:
-            with suppress(StorageError):  # it is an orphan then, which gc collects
+            with suppress(StoreUnreachableError):  # it is an orphan then, which gc collects
                 self.store.delete([key])
             return False
         return True

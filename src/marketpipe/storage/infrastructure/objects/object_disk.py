@@ -4,8 +4,8 @@ To list and to examine costs no request. A file is read with one, as a whole, an
 ``ObjectReader``. A folder that is open is a snapshot: it has the files of one moment, which stay readable. What is
 written is a pack of one file; whatever writes many files publishes them as a group instead, see ``ObjectFiles``.
 
-``StorageError`` and ``StateError`` of the server and of the database pass through: they are of no single file. That an
-object is lost is: it is an ``OSError``, as of a disk that has lost a sector.
+``StoreUnreachableError`` and ``StateError`` of the server and of the database pass through: they are of no single file.
+That an object is lost is: it is an ``OSError``, as of a disk that has lost a sector.
 """
 
 from __future__ import annotations

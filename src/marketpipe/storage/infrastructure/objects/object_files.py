@@ -18,8 +18,8 @@ from typing import Final
 
 from attrs import define, evolve, field
 
-from marketpipe.shared_kernel.domain.errors import StorageError
-from marketpipe.shared_kernel.domain.object_catalog import AppendedLines, CatalogChange, FileCatalog, PlacedFile
+from marketpipe.shared_kernel.domain.errors import StorageError, StoreUnreachableError
+from marketpipe.shared_kernel.domain.object_catalog import INLINE, AppendedLines, CatalogChange, FileCatalog, PlacedFile
 from marketpipe.shared_kernel.domain.store_inventory import ABSENT
 from marketpipe.shared_kernel.events import JobFinished, JobStarted
 from marketpipe.shared_kernel.infrastructure.machine.disk import read_bytes
@@ -166,9 +166,9 @@ class ObjectFiles:
     def with_lines(self, path: Path, lines: bytes, first_lines: Callable[[], bytes]) -> AppendedLines | PlacedFile:
         """Return what adds the lines. A file that is in an object is taken into the catalog."""
         at, now = self.at(path), self._now_ns()
-        found = self._catalog.find(at)
-        appended = AppendedLines(at, lines, b"" if found else first_lines(), now)
-        if found is None or found.content is not None:
+        found = self._catalog.object_of(at)
+        appended = AppendedLines(at, lines, first_lines() if found is None else b"", now)
+        if found is None or found == INLINE:
             return appended
         return appended.appended_to(read_bytes(self._machine.disk, path))
 
@@ -199,7 +199,7 @@ class ObjectFiles:
         None is removed once the catalog was to be changed: the answer to a change that was made may have been lost.
         """
         if collected.keys and not collected.was_tried:
-            with suppress(StorageError):
+            with suppress(StorageError, StoreUnreachableError):
                 self._store.delete(collected.keys)
         collected.clear()
 

@@ -46,8 +46,9 @@ def _directly_in(folders: Collection[str], objects: Iterator[StoredObject]) -> I
 class ObjectStore(Protocol):
     """Objects by their keys, such as ``objects/0d6e….parquet``; a key is relative to the place of the store.
 
-    No object is ever replaced. Each method may be called by several threads. Raises ``StorageError``, which names the
-    object and what to do; it never has a key of an account.
+    No object is ever replaced. Each method may be called by several threads. Raises ``StoreUnreachableError`` if the
+    server does not answer, however often it is asked, or refuses. It names the object and what to do, and never has a
+    key of an account.
     """
 
     def put_new(self, key: str, content: bytes) -> bool:

@@ -17,7 +17,12 @@ from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
-from marketpipe.shared_kernel.domain.errors import ConfigurationError, ObjectLostError, StorageError
+from marketpipe.shared_kernel.domain.errors import (
+    ConfigurationError,
+    MarketPipeError,
+    ObjectLostError,
+    StoreUnreachableError,
+)
 from marketpipe.shared_kernel.infrastructure.machine.machine import HERE, Machine
 from marketpipe.storage.infrastructure.objects.object_store import DELETE, GET, HEAD, LIST, PUT, StoredObject
 
@@ -151,7 +156,7 @@ class ObstoreObjects:
             except _errors() as error:
                 failed = error
             if not _may_pass(failed) or self.machine.monotonic() - began > PATIENCE_SECONDS:
-                raise StorageError(_told(f"cannot write {self._named(key)}", failed)) from None
+                raise StoreUnreachableError(_told(f"cannot write {self._named(key)}", failed)) from None
             if found := self._head(key):
                 return self._holds(key, content, found)
             self.machine.pause(self.machine.uniform(pause / 2, pause))
@@ -251,11 +256,11 @@ def _may_pass(error: Exception) -> bool:
     return isinstance(error, GenericError) and (status is None or status[1] >= "500" or status[1] in PASSING)
 
 
-def _kind_of(error: Exception) -> type[StorageError]:
-    """The bucket itself is not one of its objects."""
+def _kind_of(error: Exception) -> type[MarketPipeError]:
+    """The bucket itself is not one of its objects. What refuses one object would refuse the next one too."""
     text = str(error)
     is_lost = isinstance(error, FileNotFoundError) or OUT_OF_RANGE.search(text)
-    return ObjectLostError if is_lost and "NoSuchBucket" not in text else StorageError
+    return ObjectLostError if is_lost and "NoSuchBucket" not in text else StoreUnreachableError
 
 
 def _told(failed: str, error: Exception) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from marketpipe.shared_kernel.domain.errors import StorageError
+from marketpipe.shared_kernel.domain.errors import StoreUnreachableError
 from marketpipe.shared_kernel.domain.object_catalog import CatalogChange, PlacedFile
 from marketpipe.shared_kernel.infrastructure.machine.disk import (
     Disk,
@@ -182,14 +182,14 @@ def test_a_time_is_that_of_the_file_that_was_opened_and_of_no_other(disk: Object
 def test_a_lost_object_is_an_error_of_its_file_and_a_server_that_fails_is_not(objects: ObjectsInMemory) -> None:
     class Down(InMemoryObjectStore):
         def get(self, key: str, offset: int = 0, size: int | None = None) -> bytes:
-            raise StorageError("the server did not answer")
+            raise StoreUnreachableError("the server did not answer")
 
     objects.store.objects.pop("objects/0001.pack")
     with pytest.raises(OSError, match=r"objects/0001\.pack") as caught:
         read_bytes(objects.disk(), ONE)
     assert (caught.value.errno, caught.value.filename) == (errno.ENXIO, ONE)
 
-    with pytest.raises(StorageError, match="did not answer"):
+    with pytest.raises(StoreUnreachableError, match="did not answer"):
         read_bytes(ObjectsInMemory(objects.catalog, Down()).disk(), ONE)
 
 

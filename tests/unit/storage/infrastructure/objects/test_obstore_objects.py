@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from marketpipe.shared_kernel.domain.errors import ConfigurationError, StorageError
+from marketpipe.shared_kernel.domain.errors import ConfigurationError, StoreUnreachableError
 from marketpipe.storage.infrastructure.objects.obstore_objects import endpoint_in, s3_objects
 from tests.support.loopback_s3 import KEYS, LoopbackBucket, loopback_bucket
 from tests.support.s3_clients import objects_of
@@ -67,7 +67,7 @@ def test_a_lost_answer_does_not_pass_for_success_if_another_object_is_there(buck
 def test_a_server_that_stays_busy_is_an_error_after_a_while(bucket: LoopbackBucket) -> None:
     bucket.answers = ["busy"] * 99
 
-    with pytest.raises(StorageError, match=r"error 503 SlowDown; check the network.* and try again"):
+    with pytest.raises(StoreUnreachableError, match=r"error 503 SlowDown; check the network.* and try again"):
         objects_of(bucket, times=count(0.0, 10.0)).put_new(KEY, CONTENT)
 
     assert bucket.requests["PUT"] == 7
@@ -77,7 +77,7 @@ def test_a_list_that_is_refused_is_told_as_any_other_request(bucket: LoopbackBuc
     bucket.refuses_to_list = True
 
     with pytest.raises(
-        StorageError, match=r"cannot list s3://bars/a/store/objects/: error 403 AccessDenied; check the AWS"
+        StoreUnreachableError, match=r"cannot list s3://bars/a/store/objects/: error 403 AccessDenied; check the AWS"
     ):
         [*objects_of(bucket).listed("objects/")]
 
@@ -86,7 +86,7 @@ def test_no_error_shows_a_key_of_the_account(bucket: LoopbackBucket) -> None:
     bucket.answers = ["refused"]
     objects = objects_of(bucket)
 
-    with pytest.raises(StorageError) as caught:
+    with pytest.raises(StoreUnreachableError) as caught:
         objects.put_new(KEY, CONTENT)
 
     assert str(caught.value) == (
@@ -104,7 +104,9 @@ def test_no_error_shows_a_key_of_the_account(bucket: LoopbackBucket) -> None:
 def test_who_may_not_list_a_bucket_is_not_sent_to_the_network(bucket: LoopbackBucket) -> None:
     bucket.refuses_to_list = True
 
-    with pytest.raises(StorageError, match=r"cannot list s3://bars/a/store/objects/: error 403 .*check the AWS_… var"):
+    with pytest.raises(
+        StoreUnreachableError, match=r"cannot list s3://bars/a/store/objects/: error 403 .*check the AWS_… var"
+    ):
         next(objects_of(bucket).listed("objects/"), None)
 
 
