@@ -17,6 +17,7 @@ from marketpipe import Pipeline
 from marketpipe.place_parts import store_lock
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StoreBusyError
 from marketpipe.storage.infrastructure.objects.object_store import ObjectStore
+from marketpipe.store_locks import GC, TABLE
 from marketpipe.testing import FakeClock
 from tests.support.bucket_stores import bucket_config, in_folders, over
 from tests.support.pipeline_ring import config, minutes, pipeline
@@ -275,11 +276,16 @@ def test_two_versions_are_ten_seconds_apart(bucket: Bucket, store: Pipeline) -> 
     assert moments[1] - moments[0] >= 10_000
 
 
-def test_one_at_a_time_publishes(bucket: Bucket, store: Pipeline) -> None:
+@pytest.mark.parametrize(
+    ("purpose", "holder"), [(TABLE, "a publish-delta or copy"), (GC, "a gc, publish-delta or copy")]
+)
+def test_one_at_a_time_publishes_and_not_beside_a_collection(
+    bucket: Bucket, store: Pipeline, purpose: str, holder: str
+) -> None:
     with (
-        store_lock(store._parts, "table", waits=False).acquired(),
+        store_lock(store._parts, purpose, waits=False).acquired(),
         bucket.open() as other,
-        pytest.raises(StoreBusyError),
+        pytest.raises(StoreBusyError, match=f"{holder} of this store is running"),
     ):
         other.publish_delta()
 
