@@ -20,8 +20,13 @@ to be alone (``is_in_use`` of a state). Readers take none at all.
 
 Who holds one of these and waits for another takes them in the order of the table, from above to below; so no two wait
 for each other. Only of those that refuse at once the order does not matter. ``MONTHS`` is the last: inside of it files
-are published, and no lock is taken. PostgreSQL has two more, of a transaction, in ``postgres_database``: one for those
-who give numbers to changes, and one for those who take leases. Both are taken after all locks of this table.
+are published, and no lock is taken.
+
+PostgreSQL has two more, of a transaction: ``WRITING`` for those who give numbers to changes, and ``TAKING`` for those
+who take leases. They come after all locks of this table, with one exception. Beyond one machine bars are stored in one
+transaction with their records, and the months that they make day files of are locked inside of it, one after another.
+So two ingestions that do this with the same month at the same time can wait for each other: one for ``MONTHS``, and one
+for rows of the first. PostgreSQL ends such a wait: a transaction that does nothing for 30 seconds is broken off.
 """
 
 from __future__ import annotations
