@@ -12,7 +12,7 @@ Each is held by one process at a time, of those that share the state: a file bes
 | ``AGGREGATION`` | copy, state copy | is refused |
 | ``OFFICIAL_REQUESTS`` | an ingestion that requests official days | waits, and looks each second if it is to stop |
 | ``OFFICIAL`` | what stores official days, drop; verify, if it has found a problem of theirs | waits for two minutes |
-| ``MONTHS`` | what makes one file of a month, or day files of it: compact, and what stores bars there | waits |
+| ``MONTHS`` | on a disk: what makes one file of a month, or day files: compact, what stores bars there | waits |
 | ``DASK`` with a number | a run on Dask while its workers are to go on; they look at it | tries the next number |
 
 ingest, audit and import take none for all of their time: they lease their symbol-days, and are seen by those who have
@@ -23,10 +23,11 @@ for each other. Only of those that refuse at once the order does not matter. ``M
 are published, and no lock is taken.
 
 PostgreSQL has two more, of a transaction: ``WRITING`` for those who give numbers to changes, and ``TAKING`` for those
-who take leases. They come after all locks of this table, with one exception. Beyond one machine bars are stored in one
-transaction with their records, and the months that they make day files of are locked inside of it, one after another.
-So two ingestions that do this with the same month at the same time can wait for each other: one for ``MONTHS``, and one
-for rows of the first. PostgreSQL ends such a wait: a transaction that does nothing for 30 seconds is broken off.
+who take leases. They come after all locks of this table. Over a bucket ``WRITING`` is taken in place of ``MONTHS``:
+bars are stored in one transaction with their records there, and a lock that ends before it would let another process
+read a month as it was before. With files on a disk and the state in PostgreSQL, ``MONTHS`` is taken inside of such a
+transaction. If two ingestions then record the same file they could wait for each other; PostgreSQL ends that: it breaks
+off a transaction that does nothing for 30 seconds.
 """
 
 from __future__ import annotations
