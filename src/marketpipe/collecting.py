@@ -13,7 +13,7 @@ from marketpipe.runs import Runs
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StoreBusyError
 from marketpipe.storage.domain.bucket_upkeep import LEAST_GRACE, USUAL_GRACE, CollectionReport
 
-from . import place_parts
+from . import place_parts, store_locks
 
 
 class CollectableStore(Protocol):
@@ -57,7 +57,7 @@ def gc(
         return place_parts.new_orphan_collector(parts, confirm).collectable(grace)
     with ExitStack() as locks:
         locks.enter_context(self._runs.run())
-        locks.enter_context(place_parts.store_lock(parts, "gc", waits=False).acquired())
+        locks.enter_context(place_parts.store_lock(parts, store_locks.GC, waits=False).acquired())
         if alone:
             locks.enter_context(place_parts.update_lock(parts).acquired())
         return place_parts.new_orphan_collector(parts, confirm).collect(grace)

@@ -47,6 +47,8 @@ from marketpipe.shared_kernel.events import (
 )
 from marketpipe.validation.domain.business_rules import RuleBook
 
+from . import store_locks
+
 if TYPE_CHECKING:
     from marketpipe.ingestion.application.batch_runner import BatchRunner
     from marketpipe.ingestion.application.ingestion_coordinator import IngestionCoordinator
@@ -312,7 +314,10 @@ def month_folders(parts: Parts) -> MonthFolders:
 
     at = layout(parts)
     exchange = FolderExchange(files(parts), at.data, at.revisions, parts.syncing, machine=at.machine)
-    return MonthFolders(at, files(parts), exchange, store_lock(parts, "months", waits=True).acquired)
+    in_a_folder = store_lock(parts, store_locks.MONTHS, waits=True).acquired
+    is_seen_at_once = is_on_disk(parts.config.output_path)
+    lock = in_a_folder if is_seen_at_once else lambda: state(parts).alone_until_committed()
+    return MonthFolders(at, files(parts), exchange, lock)
 
 
 @once

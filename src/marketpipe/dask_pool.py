@@ -25,6 +25,7 @@ from marketpipe.shared_kernel.domain.errors import (
     EngineFailedError,
     IngestionInterrupted,
     StateError,
+    StoreBusyError,
     WorkerLostError,
     count_of,
 )
@@ -115,6 +116,10 @@ class GoingOn:
     """Tells workers that they are to go on: a lock of the store that is held until ``let_go``.
 
     A thread of its own holds it, so that ``let_go`` is safe in a signal handler; the lock ends with the process.
+
+    The lock has a number, and not the name of the run, because its file or row stays: so there are at most as many as
+    runs at the same time. Another run may take a number before the workers of the former one see that it is free.
+    These then carry out the batch that they have begun to its end; they get no other one.
     """
 
     def __init__(self, lock: Lock) -> None:
@@ -122,16 +127,24 @@ class GoingOn:
         self._lock, self._wanted, self._ended = lock, True, False
         self._number, self._held = 0, threading.Event()
         self._keeper: threading.Thread | None = None
+        self._last_error: StateError | None = None
 
-    def hold(self) -> int:
-        """Return the number of the lock that is held from now on. Raises ``IngestionInterrupted`` after ``let_go``."""
+    def hold(self, longest_wait_seconds: float = SECONDS_TO_HOLD) -> int:
+        """Return the number of the lock that is held from now on. It is the same at each call.
+
+        Raises ``IngestionInterrupted`` after ``let_go``, and ``StateError``, with its cause, if no lock is held so many
+        seconds later.
+        """
         if self._keeper is None:
             self._keeper = threading.Thread(target=self._keep, name="marketpipe-going-on", daemon=True)
             self._keeper.start()
         if not self._wanted:
             raise IngestionInterrupted("stopped before the next batch")
-        if not self._held.wait(SECONDS_TO_HOLD):
-            raise StateError("no lock of the store could be taken: look whether its state can be written")
+        if not self._held.wait(longest_wait_seconds):
+            cause = self._last_error
+            raise StateError(
+                f"Dask's workers cannot be told to go on: {cause or 'the state does not answer'}"
+            ) from cause
         return self._number
 
     def let_go(self) -> None:
@@ -146,18 +159,28 @@ class GoingOn:
             self._keeper.join()
 
     def _keep(self) -> None:
-        pause = threading.Event().wait
         while not self._ended:
-            numbers = (self._number,) if self._number else range(1, RUNS)
-            for number in numbers if self._wanted else ():
-                with suppress(StateError), self._lock(number):  # another run has it, or a worker looks at it
-                    self._number = number
-                    self._held.set()
-                    while self._wanted:
-                        pause(SECONDS_BETWEEN_CHECKS / 5)
-                    self._held.clear()
+            for number in (self._number,) if self._number else range(1, RUNS):
+                if not self._wanted or self._was_held(number):
                     break
-            pause(SECONDS_BETWEEN_CHECKS / 10)
+            threading.Event().wait(SECONDS_BETWEEN_CHECKS / 10)
+
+    def _was_held(self, number: int) -> bool:
+        """Hold the lock of a number for as long as it is wanted. Return False if that of another one may be free.
+
+        Once a number was held, no other one is tried: it is the one that the workers look at.
+        """
+        try:
+            with self._lock(number):
+                self._number, self._last_error = number, None
+                self._held.set()
+                while self._wanted:
+                    threading.Event().wait(SECONDS_BETWEEN_CHECKS / 5)
+                self._held.clear()
+        except StateError as error:
+            self._last_error = error
+            return not isinstance(error, StoreBusyError)  # else another run has it, or a worker looks at it
+        return True
 
 
 @define

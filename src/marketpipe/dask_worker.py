@@ -40,7 +40,7 @@ from marketpipe.shared_kernel.events import RequestCompleted, RequestRetried
 from marketpipe.shared_kernel.infrastructure.system_clock import SystemClock
 from marketpipe.worker_pool import RequestReport, Worker
 
-from . import composition, place_parts
+from . import composition, place_parts, store_locks
 
 logger = logging.getLogger("marketpipe.ingestion")
 Message = Mapping[str, Any]
@@ -51,7 +51,7 @@ LOCAL_STOP_SIGNALS: Final = ("SIGINT", "SIGHUP")
 
 def sign_of(run: int) -> str:
     """Return the purpose of the lock that a run holds while its workers are to go on. See ``GoingOn``."""
-    return f"dask-{run}"
+    return f"{store_locks.DASK}-{run}"
 
 
 @frozen

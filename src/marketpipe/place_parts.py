@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +19,10 @@ from marketpipe.parts import Parts, installed_version, once
 from marketpipe.shared_kernel.events import FilesSynced, JobFinished, JobStarted, OfficialDaysRequested
 from marketpipe.shared_kernel.infrastructure.machine.machine import HERE
 
+from . import store_locks
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from marketpipe.ingestion.application.ports import ExclusiveLock
@@ -315,32 +318,49 @@ def _location(config: StoreConfig) -> str:
 
 
 def update_lock(parts: Parts) -> ExclusiveLock:
-    return store_lock(parts, "update", waits=False)
+    return store_lock(parts, store_locks.UPDATE, waits=False)
 
 
 def store_lock(parts: Parts, purpose: str, *, waits: bool, **longest_wait: float) -> ExclusiveLock:
-    """Make a lock of all processes on this store. Another store may share the state, and has locks of its own."""
+    """Make a lock of all processes on this store. Another store may share the state, and has locks of its own.
+
+    See ``store_locks`` for their purposes.
+    """
     if scheme_of(parts.config.state_path) == POSTGRESQL:
-        return shared_locks(parts).lock(purpose, waits=waits, **longest_wait)
+        holder = store_locks.holder_of(purpose)
+        return shared_locks(parts).lock(purpose, waits=waits, holder=holder, **longest_wait)
     from marketpipe.ingestion.infrastructure.file_systems import refuse_network
 
     refuse_network(parts.config.state_path, parts.machine.processes)  # before the lock file is made
     store = hashlib.sha256(_location(parts.config).encode()).hexdigest()[:12]
-    return _file_lock(parts, f"{store}.{purpose}-lock", waits, **longest_wait)
+    name = purpose if purpose == store_locks.AGGREGATION else f"{store}.{purpose}"
+    return _file_lock(parts, name, purpose, waits, **longest_wait)
 
 
 def aggregation_lock(parts: Parts, **longest_wait: float) -> ExclusiveLock:
     """Make the lock of what aggregates; stores that share a state file have it together."""
-    if scheme_of(parts.config.state_path) == POSTGRESQL:
-        return shared_locks(parts).lock("aggregation", waits=True, **longest_wait)
-    return _file_lock(parts, "aggregation-lock", True, **longest_wait)
+    return store_lock(parts, store_locks.AGGREGATION, waits=True, **longest_wait)
 
 
-def _file_lock(parts: Parts, name: str, waits: bool, **longest_wait: float) -> ExclusiveLock:
+@contextmanager
+def without_changes(parts: Parts) -> Iterator[None]:
+    """Keep out commands that change the store: refuse at once if one runs, and let none begin inside.
+
+    An ingestion, an audit and an import take none of these locks: look also whether the state is in use. ``verify``
+    and the reading of bars are not kept out; they record figures, totals and what they have found to be damaged.
+    """
+    with ExitStack() as held:
+        for purpose in store_locks.EXCLUDING_CHANGES:
+            held.enter_context(store_lock(parts, purpose, waits=False).acquired())
+        yield
+
+
+def _file_lock(parts: Parts, name: str, purpose: str, waits: bool, **longest_wait: float) -> ExclusiveLock:
     from marketpipe.ingestion.infrastructure.locks import ExclusiveFileLock
 
-    place = parts.config.state_path.with_name(f"{parts.config.state_path.name}.{name}")
-    return ExclusiveFileLock(place, waits=waits, machine=parts.machine, **longest_wait)
+    path, holder = parts.config.state_path, store_locks.holder_of(purpose)
+    place = path.with_name(f"{path.name}.{name}-lock")
+    return ExclusiveFileLock(place, waits=waits, holder=holder, machine=parts.machine, **longest_wait)
 
 
 @once

@@ -10,7 +10,7 @@ from marketpipe.runs import Runs
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.storage.domain.published_table import PublicationReport
 
-from . import place_parts
+from . import place_parts, store_locks
 
 
 class PublishableStore(Protocol):
@@ -45,6 +45,6 @@ def publish_delta(self: PublishableStore) -> PublicationReport:
         )
     if place_parts.known_state(parts).dataset() is None:
         raise ConfigurationError(f"nothing was published: {url_of(place)} has no minute bars")
-    locks = place_parts.store_lock(parts, "table", waits=False), place_parts.store_lock(parts, "gc", waits=False)
-    with self._runs.run(), locks[0].acquired(), locks[1].acquired():
+    table, gc = (place_parts.store_lock(parts, name, waits=False) for name in (store_locks.TABLE, store_locks.GC))
+    with self._runs.run(), table.acquired(), gc.acquired():
         return place_parts.new_table_publication(parts).publish()

@@ -12,7 +12,7 @@ from marketpipe.parts import Parts
 from marketpipe.runs import Runs
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 
-from . import composition, place_parts, side_rings
+from . import composition, place_parts, side_rings, store_locks
 
 if TYPE_CHECKING:
     from marketpipe.ingestion.application.recovery import StateRecoverer
@@ -40,7 +40,7 @@ def recover(self: RecoverableStore, *, force: bool = False) -> RecoveryReport:
     recoverer.must_archive(force)  # refused before a lock file is made
     if not is_on_disk(parts.config.output_path):
         # gc and publish-delta too: while the state is away, they would find a catalog that names no object
-        not_collected = place_parts.store_lock(parts, "gc", waits=False)
+        not_collected = place_parts.store_lock(parts, store_locks.GC, waits=False)
         with self._runs.run(), place_parts.update_lock(parts).acquired(), not_collected.acquired():
             set_aside = _with_catalog(parts, recoverer, force=force)
             return _recorded(parts, composition.new_recoverer_knowing(parts), set_aside)

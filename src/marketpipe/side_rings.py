@@ -40,7 +40,7 @@ from marketpipe.shared_kernel.events import (
 from marketpipe.storage.domain.integrity import IntegrityProblem, StoreArea
 from marketpipe.validation.domain.business_rules import RuleBook
 
-from . import composition, coverage_parts, place_parts
+from . import composition, coverage_parts, place_parts, store_locks
 
 LONGEST_WAIT_SECONDS = 120.0
 """To store a request takes some seconds."""
@@ -82,7 +82,9 @@ def official_days(parts: Parts) -> OfficialDaysCoordinator:
         parts.clock,
         bisection,
         lambda scope: coverage_parts.assessor(parts, recorded).disagreeing(scope),
-        place_parts.store_lock(parts, "official-requests", waits=True, longest_wait_seconds=TURN_SECONDS).acquired,
+        place_parts.store_lock(
+            parts, store_locks.OFFICIAL_REQUESTS, waits=True, longest_wait_seconds=TURN_SECONDS
+        ).acquired,
     )
     bus.subscribe_lazily(OfficialDaysRequested, lambda: official_fetcher(parts).on_official_days_requested)
     bus.subscribe_lazily(OfficialDaysFetched, lambda: official_validator(parts).on_official_days_fetched)
@@ -136,7 +138,7 @@ def official_check(parts: Parts, recorded: SqlState) -> OfficialYearCheck:
 
 def official_lock(parts: Parts) -> ExclusiveLock:
     """Make the lock for storing official days. A process that hangs with it blocks the others for a bounded time."""
-    return place_parts.store_lock(parts, "official", waits=True, longest_wait_seconds=LONGEST_WAIT_SECONDS)
+    return place_parts.store_lock(parts, store_locks.OFFICIAL, waits=True, longest_wait_seconds=LONGEST_WAIT_SECONDS)
 
 
 @once

@@ -32,7 +32,7 @@ def copy_store(
     ``new_store`` makes what reads and writes each of them.
 
     Raises ``ConfigurationError`` if there is no store to copy, or if the target is not empty, and ``StoreBusyError``
-    while a process works with either.
+    while a process changes or works with either; ``StorageError`` and ``StateError``.
     """
     with new_store(_config(source)) as one, new_store(_config(target)) as other:
         return _copied(one, other)
@@ -50,7 +50,7 @@ def _copied(one: Store, other: Store) -> StoreCopyReport:
     if place_parts.new_stored_state(source.config, source.machine).condition() is not StateCondition.USABLE:
         raise ConfigurationError(f"nothing was copied: {places[0]} has no state that can be read")
     transfer = StoreTransfer(source, target, places[0])
-    with one._runs.run(), place_parts.update_lock(source).acquired():
+    with one._runs.run(), place_parts.without_changes(source), place_parts.update_lock(target).acquired():
         if _is_complete(target):
             if not transfer.ends_another_copy():
                 raise ConfigurationError(f"nothing was copied: {places[1]} has a store already; name another place")

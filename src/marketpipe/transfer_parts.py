@@ -47,9 +47,9 @@ class _Bucket:
         name, _, moment_ns = self.objects.get(MARK_OBJECT).decode().rpartition("\n")
         return name, int(moment_ns)
 
-    def set_mark(self, source: str) -> None:
+    def set_mark(self, source: str) -> bool:
         place_parts.try_bucket(self.parts)
-        self.objects.put_new(MARK_OBJECT, f"{source}\n{place_parts.now_ns(self.parts)}".encode())
+        return self.objects.put_new(MARK_OBJECT, f"{source}\n{place_parts.now_ns(self.parts)}".encode())
 
     def remove_mark(self) -> None:
         self.objects.delete([MARK_OBJECT])
@@ -79,8 +79,13 @@ class _Folders:
         disk = self.parts.machine.disk
         return read_text(disk, self._mark) if is_file(disk, self._mark) else None
 
-    def set_mark(self, source: str) -> None:
+    def set_mark(self, source: str) -> bool:
+        from marketpipe.storage.infrastructure.bucket_upkeep.file_transfer import is_created
+
+        if not is_created(self.parts.machine.disk, self._mark):
+            return False
         self._files().publish({self._mark: source.encode()})
+        return True
 
     def remove_mark(self) -> None:
         self._files().remove(self._mark)
@@ -103,7 +108,14 @@ class _Folders:
 
 @define(eq=False)
 class StoreTransfer:
-    """Copies a store whose place is called ``name``; the methods are called in their order."""
+    """Copies a store whose place is called ``name``.
+
+    The methods are called in their order, while ``without_changes`` of the source and the update lock of the target
+    are held. A crash leaves the mark of ``begin`` and the files that were copied. Without a state these belong to no
+    store: a bucket shows nothing, and on a disk ``verify`` reports them as unrecorded. ``begin`` of another copy of the
+    same source goes on from there; one of another source is refused. After ``copy_state`` the target is whole, and only
+    the mark is left: see ``ends_another_copy``. Errors leave the same as a crash.
+    """
 
     source: Parts
     target: Parts
@@ -123,22 +135,35 @@ class StoreTransfer:
         return True
 
     def begin(self) -> None:
-        """Mark the target. Raises ``ConfigurationError`` if it has anything but what an earlier copy has left."""
+        """Mark the target, durably and before anything is copied to it.
+
+        Raises ``ConfigurationError`` if it has anything but what an earlier copy of this source has left, also if two
+        copies have found it empty, and the other one was faster; ``StorageError``, and ``StateError``.
+        """
         if self._end.mark() != self.name:
+            place = url_of(self.target.config.output_path.absolute())
             if not self._end.is_empty():
-                place = url_of(self.target.config.output_path.absolute())
                 raise ConfigurationError(f"nothing was copied: {place} is not empty; name another place")
-            self._end.set_mark(self.name)
+            if not self._end.set_mark(self.name):
+                raise ConfigurationError(f"nothing was copied: another store is being copied to {place}")
         self._version = place_parts.known_state(self.source).version()
 
     def copy_files(self) -> tuple[int, int, int]:
-        """Copy all files; return how many, their bytes, and how many a copy that was killed had copied already."""
+        """Copy all files; return how many, their bytes, and how many a copy that was killed had copied already.
+
+        Those are left out. Raises ``StorageError`` and ``StateError``.
+        """
         counted = _Counted(self._files())
         written = self._end.write(counted.files())
         self._placed = written.placed
         return counted.count, counted.size, written.already_there
 
     def copy_state(self) -> Mapping[str, int]:
+        """Copy all rows in one transaction, which places the files; return how many each table has.
+
+        Raises ``StoreBusyError`` if the source was changed since ``begin`` or a process works with either state, and
+        ``StateError``: the target has no state then.
+        """
         from marketpipe.ingestion.infrastructure.sql.rows_with_files import RowsWithFiles
         from marketpipe.ingestion.infrastructure.sql.state_rows import copy_rows
 
@@ -147,6 +172,7 @@ class StoreTransfer:
         return copy_rows(read, place_parts.state_rows(self.target.config, self.target.machine))
 
     def end(self) -> None:
+        """Remove the mark: the copy is a store like any other."""
         self._end.remove_mark()
 
     def _files(self) -> Iterator[NewPackedFile]:

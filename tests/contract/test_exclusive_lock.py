@@ -19,22 +19,24 @@ NewLock = Callable[[bool], ExclusiveLock]
 """Make another lock on the same resource; it waits if the argument is true."""
 TIMEOUT_SECONDS = 20
 A_MOMENT = 0.2
+HOLDER = "a collection of this store"
+"""What every lock calls its holder."""
 
 
 def _on_a_file(folder: Path) -> NewLock:
-    return lambda waits: ExclusiveFileLock(folder / "lock", waits=waits)
+    return lambda waits: ExclusiveFileLock(folder / "lock", waits=waits, holder=HOLDER)
 
 
 def _on_a_modelled_file(_: Path) -> NewLock:
     """Each lock is one of another process."""
     computer, path = ModelledComputer(), Path(PLACE) / "lock"
     computer.close()  # it has no databases, and keeps its disk
-    return lambda waits: ExclusiveFileLock(path, waits=waits, machine=computer.process()[0])
+    return lambda waits: ExclusiveFileLock(path, waits=waits, holder=HOLDER, machine=computer.process()[0])
 
 
 def _in_memory(_: Path) -> NewLock:
     shared = threading.Lock()
-    return lambda waits: InMemoryExclusiveLock(shared, waits=waits)
+    return lambda waits: InMemoryExclusiveLock(shared, waits=waits, holder=HOLDER)
 
 
 @pytest.fixture(params=[_on_a_file, _on_a_modelled_file, _in_memory])
@@ -48,7 +50,7 @@ def test_a_lock_that_does_not_wait_refuses_at_once_while_it_is_held(new_lock: Ne
 
     with lock.acquired():
         for refused in (lock, other):
-            with pytest.raises(StoreBusyError, match="another update of this store is running"), refused.acquired():
+            with pytest.raises(StoreBusyError, match=f"{HOLDER} is running"), refused.acquired():
                 pytest.fail("two holders at once")
 
 

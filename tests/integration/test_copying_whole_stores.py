@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -12,6 +14,7 @@ from attrs import evolve
 from marketpipe import transfer_parts
 from marketpipe.config import PipelineConfig, StoreConfig
 from marketpipe.pipeline import Pipeline
+from marketpipe.place_parts import store_lock
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StoreBusyError
 from marketpipe.storage.domain.bucket_upkeep import StoreCopyReport
 from marketpipe.storage.domain.dataset_lock import DatasetLock
@@ -19,6 +22,7 @@ from marketpipe.storage.infrastructure.bucket_upkeep import file_transfer
 from marketpipe.storage.infrastructure.objects.object_store import PUT
 from marketpipe.storage.infrastructure.objects.packs import NewPackedFile
 from marketpipe.store_copying import copy_store
+from marketpipe.store_locks import EXCLUDING_CHANGES, UPDATE
 from tests.integration.test_upkeep_of_a_bucket import FIRST, LAST, MIDDLE, Kept
 from tests.support.bucket_stores import answers, bucket_config, in_folders, over
 from tests.support.in_memory_object_store import InMemoryObjectStore
@@ -115,6 +119,52 @@ def test_a_store_in_use_is_not_copied(kept: Kept) -> None:
             copied(kept, one, other)
     copied(kept, one, other)
     assert answers_of(kept, one) == answers_of(kept, other)
+
+
+@pytest.mark.parametrize("purpose", EXCLUDING_CHANGES)
+def test_a_store_is_not_copied_beside_a_command_that_changes_it(kept: Kept, purpose: str) -> None:
+    one, other = filled(kept, "disk"), config_of(kept.root, "disk", "other")
+    with (
+        opened(kept, one) as busy,
+        store_lock(busy._parts, purpose, waits=False).acquired(),
+        pytest.raises(StoreBusyError, match="is running"),
+    ):
+        copied(kept, one, other)
+    assert not other.output_path.exists()
+
+
+def test_a_store_is_not_copied_into_one_that_is_updated(kept: Kept) -> None:
+    one, other = filled(kept, "disk"), config_of(kept.root, "disk", "other")
+    with (
+        opened(kept, other) as busy,
+        store_lock(busy._parts, UPDATE, waits=False).acquired(),
+        pytest.raises(StoreBusyError, match=r"is running \(it holds .*/other/state/"),
+    ):
+        copied(kept, one, other)
+    assert not other.output_path.exists()
+
+
+@pytest.mark.parametrize("target", KINDS)
+def test_of_two_copies_that_have_found_a_place_empty_one_goes_on(kept: Kept, target: str) -> None:
+    one, other = filled(kept, "disk"), config_of(kept.root, target, "other")
+    with opened(kept, one) as source, opened(kept, other) as end:
+
+        class Late(transfer_parts.StoreTransfer):
+            """Another copy begins just after this one has found the place empty."""
+
+            @property
+            def _end(self) -> Any:
+                found = super()._end
+                return SimpleNamespace(mark=found.mark, is_empty=self._is_empty, set_mark=found.set_mark)
+
+            def _is_empty(self) -> bool:
+                was_empty = super()._end.is_empty()
+                transfer_parts.StoreTransfer(source._parts, end._parts, "first").begin()
+                return was_empty
+
+        with pytest.raises(ConfigurationError, match="another store is being copied to"):
+            Late(source._parts, end._parts, "second").begin()
+        transfer_parts.StoreTransfer(source._parts, end._parts, "first").begin()
 
 
 class Killed(Exception):

@@ -100,7 +100,7 @@ def test_a_second_update_at_the_same_time_steps_aside(tmp_path: Path) -> None:
         assert made.update().ok
 
     assert len(inner) == 2
-    assert "another update of this store is running" in inner[0]
+    assert "an update, compact, drop, recover or copy of this store is running" in inner[0]
 
 
 def test_a_plan_shows_what_will_be_requested_and_changes_nothing(tmp_path: Path) -> None:

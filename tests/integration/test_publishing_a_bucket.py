@@ -18,6 +18,7 @@ from marketpipe import Pipeline
 from marketpipe.place_parts import file_catalog, store_lock
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, StoreBusyError
 from marketpipe.storage.infrastructure.objects.object_store import ObjectStore
+from marketpipe.store_locks import GC, TABLE
 from marketpipe.testing import FakeClock
 from tests.support.bucket_stores import bucket_config, in_folders, over
 from tests.support.pipeline_ring import config, minutes, pipeline
@@ -321,11 +322,16 @@ def test_a_store_that_is_never_published_keeps_no_notes_after_gc(bucket: Bucket,
     assert bucket.rows() == live(store)
 
 
-def test_one_at_a_time_publishes(bucket: Bucket, store: Pipeline) -> None:
+@pytest.mark.parametrize(
+    ("purpose", "holder"), [(TABLE, "a publish-delta or copy"), (GC, "a gc, recover, publish-delta or copy")]
+)
+def test_one_at_a_time_publishes_and_not_beside_a_collection(
+    bucket: Bucket, store: Pipeline, purpose: str, holder: str
+) -> None:
     with (
-        store_lock(store._parts, "table", waits=False).acquired(),
+        store_lock(store._parts, purpose, waits=False).acquired(),
         bucket.open() as other,
-        pytest.raises(StoreBusyError),
+        pytest.raises(StoreBusyError, match=f"{holder} of this store is running"),
     ):
         other.publish_delta()
 

@@ -8,6 +8,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from marketpipe import ConfigurationError, Pipeline, PipelineConfig, StoreBusyError
+from marketpipe.place_parts import store_lock
+from marketpipe.store_locks import EXCLUDING_CHANGES, holder_of
 
 
 def config(root: Path, state: str | Path = "state/marketpipe.sqlite") -> PipelineConfig:
@@ -42,7 +44,7 @@ def test_the_place_where_the_state_is_and_an_absent_state_are_refused(store: Pat
         pipeline.copy_state("state/marketpipe.sqlite")
     with opened(store, "no.sqlite") as pipeline, pytest.raises(ConfigurationError, match="no state of this store"):
         pipeline.copy_state("elsewhere/s.sqlite")
-    assert not (store / "no.sqlite").exists()
+    assert not [*store.glob("no.sqlite*")]
 
 
 def test_a_pipeline_that_works_with_its_state_copies_it_neither_by_itself_nor_for_another(store: Path) -> None:
@@ -52,3 +54,15 @@ def test_a_pipeline_that_works_with_its_state_copies_it_neither_by_itself_nor_fo
             working.copy_state("elsewhere/s.sqlite")
         with pytest.raises(StoreBusyError, match="a process works with the state in"):
             other.copy_state("elsewhere/s.sqlite")
+
+
+@pytest.mark.parametrize("purpose", EXCLUDING_CHANGES)
+def test_a_state_is_not_copied_beside_a_command_that_changes_the_store(store: Path, purpose: str) -> None:
+    with opened(store) as busy, opened(store) as other:
+        with (
+            store_lock(busy._parts, purpose, waits=False).acquired(),
+            pytest.raises(StoreBusyError, match=f"{holder_of(purpose)} is running"),
+        ):
+            other.copy_state("elsewhere/s.sqlite")
+        assert not (store / "elsewhere").exists()
+        assert other.copy_state("elsewhere/s.sqlite").rows["jobs"] == 1

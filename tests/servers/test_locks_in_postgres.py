@@ -17,6 +17,7 @@ from marketpipe.ingestion.infrastructure.postgres.postgres_state import Postgres
 from marketpipe.shared_kernel.domain.errors import StateError, StoreBusyError
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from tests.contract.test_exclusive_lock import *  # noqa: F403 - the whole contract, over another lock
+from tests.contract.test_exclusive_lock import HOLDER as WHAT_HOLDS
 from tests.contract.test_exclusive_lock import NewLock
 from tests.support.child_processes import PIPE, Popen, start
 from tests.support.postgres_server import PostgresServer
@@ -77,7 +78,7 @@ def new_lock(new_locks: NewLocks) -> NewLock:
 
     def make(waits: bool) -> object:
         both.reverse()
-        return both[0].lock("update", waits=waits)
+        return both[0].lock("update", waits=waits, holder=WHAT_HOLDS)
 
     return make
 
@@ -95,7 +96,7 @@ def test_a_lock_of_another_process_is_refused_by_its_name_and_free_when_it_ends(
     new_locks: NewLocks, holder: Popen[str]
 ) -> None:
     lock = new_locks().lock("update", waits=False)
-    with pytest.raises(StoreBusyError, match=rf"process {holder.pid} on .* holds it"), lock.acquired():
+    with pytest.raises(StoreBusyError, match=rf"process {holder.pid} on .* holds the lock update"), lock.acquired():
         pytest.fail("two holders at once")
     holder.communicate("end\n")
     with lock.acquired():

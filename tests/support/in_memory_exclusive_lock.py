@@ -15,11 +15,12 @@ class InMemoryExclusiveLock:
 
     lock: threading.Lock = field(factory=threading.Lock)
     waits: bool = field(default=False, kw_only=True)
+    holder: str = field(default="another command of this store", kw_only=True)
 
     @contextmanager
     def acquired(self) -> Iterator[None]:
         if not self.lock.acquire(blocking=self.waits):
-            raise StoreBusyError("another update of this store is running")
+            raise StoreBusyError(f"{self.holder} is running")
         try:
             yield
         finally:

@@ -18,6 +18,7 @@ from marketpipe.shared_kernel.domain.errors import (
     ConfigurationError,
     EngineFailedError,
     IngestionInterrupted,
+    StateError,
     StorageError,
     StoreBusyError,
     WorkerLostError,
@@ -264,3 +265,82 @@ def test_closing_takes_the_plugin_down_and_closes_the_cluster(begun: Callable[..
 
     assert not run.cluster.plugins
     assert run.cluster.closed == 1
+
+
+class Locks:
+    """The locks that workers look at, and what is raised as one is taken, or once as it is released."""
+
+    def __init__(self) -> None:
+        self.tried, self.held = list[int](), set[int]()
+        self.on_taking: StateError | None = None
+        self.on_release: StateError | None = None
+
+    @contextmanager
+    def lock(self, number: int) -> Iterator[None]:
+        self.tried.append(number)
+        if self.on_taking is not None:
+            raise self.on_taking
+        self.held.add(number)
+        yield
+        self.held.remove(number)
+        if self.on_release is not None:
+            error, self.on_release = self.on_release, None
+            raise error
+
+
+@pytest.fixture
+def locks() -> Locks:
+    return Locks()
+
+
+@pytest.fixture
+def going_on(locks: Locks) -> Iterator[GoingOn]:
+    made = GoingOn(locks.lock)
+    yield made
+    made.end()
+    assert not locks.held
+
+
+def test_a_run_whose_lock_could_not_be_released_takes_the_same_one_again(locks: Locks, going_on: GoingOn) -> None:
+    assert going_on.hold() == 1
+    locks.on_release = StateError("the database was away")
+    going_on.let_go()
+    while locks.on_release is not None:
+        threading.Event().wait(0.01)
+    going_on.go()
+    assert going_on.hold() == 1
+    assert locks.held == {1}
+    assert set(locks.tried) == {1}
+
+
+def test_while_the_state_is_away_no_other_lock_is_tried_and_the_error_says_why(locks: Locks, going_on: GoingOn) -> None:
+    locks.on_taking = StateError("postgresql://db cannot be reached: no password")
+    with pytest.raises(StateError, match="told to go on: postgresql://db cannot be reached: no password") as raised:
+        going_on.hold(0.2)
+    assert raised.value.__cause__ is locks.on_taking
+    assert set(locks.tried) == {1}
+    locks.on_taking = None
+    assert going_on.hold() == 1
+
+
+def test_a_run_that_finds_no_free_lock_says_who_has_the_last_one(locks: Locks, going_on: GoingOn) -> None:
+    locks.on_taking = StoreBusyError("process 4711 on here holds it")
+    with pytest.raises(StateError, match="process 4711 on here holds it"):
+        going_on.hold(0.2)
+    assert {1, 2, 3} < set(locks.tried)
+
+
+def test_an_end_does_not_wait_until_all_locks_were_tried(locks: Locks) -> None:
+    locks.on_taking = StoreBusyError("another run has it")
+
+    @contextmanager
+    def slowly(number: int) -> Iterator[None]:
+        threading.Event().wait(0.02)
+        with locks.lock(number):
+            yield
+
+    made = GoingOn(slowly)
+    with pytest.raises(StateError):
+        made.hold(0.1)
+    made.end()
+    assert len(locks.tried) < 100

@@ -26,6 +26,7 @@ PART_OF_THE_WAIT: Final = 50
 """Who has waited for so many seconds asks again a second later: a long wait costs few calls."""
 FOR_EVER: Final = -1.0
 AT_ONCE: Final = 0.0
+ANY_HOLDER: Final = "another command of this store"
 NEW_FILE: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -36,9 +37,17 @@ class ExclusiveFileLock:
     """
 
     def __init__(
-        self, path: Path, *, waits: bool, longest_wait_seconds: float = FOR_EVER, machine: Machine = HERE
+        self,
+        path: Path,
+        *,
+        waits: bool,
+        holder: str = ANY_HOLDER,
+        longest_wait_seconds: float = FOR_EVER,
+        machine: Machine = HERE,
     ) -> None:
+        """``holder`` says in an error what may hold the lock."""
         self._path, self._waits, self._longest_wait, self._machine = path, waits, longest_wait_seconds, machine
+        self._holder = holder
 
     @contextmanager
     def acquired(self) -> Iterator[None]:
@@ -72,7 +81,12 @@ class ExclusiveFileLock:
             raise StoreBusyError(
                 f"another process has held {self._path} for {self._longest_wait:g} s: continue it, or end it"
             )
-        raise StoreBusyError(f"another update of this store is running (it holds {self._path}): this one does nothing")
+        raise StoreBusyError(refusal(self._holder, f"it holds {self._path}"))
+
+
+def refusal(holder: str, who: str) -> str:
+    """Return what is said to those who do not wait."""
+    return f"{holder} is running ({who}): nothing was done; try again when it has ended"
 
 
 class HolderLock:

@@ -32,10 +32,13 @@ class SQLiteRows:
     def place(self) -> str:
         return str(self.path)
 
-    @contextmanager
-    def reading(self) -> Iterator[RowsOfAFile]:
+    def refuse_absent(self) -> None:
         if not SQLiteStateFile(self.path, self.location, self.machine).has_store():
             raise ConfigurationError(f"{self.path} has no state of this store: name the state that its bars have")
+
+    @contextmanager
+    def reading(self) -> Iterator[RowsOfAFile]:
+        self.refuse_absent()
         with self._opened() as rows:
             yield rows
 

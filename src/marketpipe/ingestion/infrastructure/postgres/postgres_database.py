@@ -38,7 +38,7 @@ FIND_STORE: Final = "SELECT store_id FROM stores WHERE location = $1"
 ADD_STORE: Final = "INSERT INTO stores (location) VALUES ($1) ON CONFLICT DO NOTHING"
 VERSION: Final = "SELECT CAST(sum(number) AS BIGINT) FROM writers"
 WHO_IS_DEAD: Final = "SELECT name FROM unnest(CAST(? AS TEXT[])) AS given (name) WHERE NOT is_alive(name)"
-# A lock of the transaction, with a number for its purpose and that of the store.
+# A lock of the transaction, with a number for its purpose and that of the store. For its order see ``store_locks``.
 ONE_AT_A_TIME: Final = "SELECT pg_advisory_xact_lock(CAST(? AS INTEGER), CAST(? AS INTEGER))"
 WRITING: Final = 1_296_061_777
 IS_OURS: Final = "SELECT 1 FROM stores WHERE store_id = ? AND location = ?"

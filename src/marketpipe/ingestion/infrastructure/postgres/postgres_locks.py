@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from marketpipe.ingestion.infrastructure.locks import FOR_EVER, PART_OF_THE_WAIT
+from marketpipe.ingestion.infrastructure.locks import ANY_HOLDER, FOR_EVER, PART_OF_THE_WAIT, refusal
 from marketpipe.ingestion.infrastructure.postgres.holders import process_of
 from marketpipe.ingestion.infrastructure.postgres.postgres_database import PostgresDatabase
 from marketpipe.shared_kernel.domain.errors import StateError, StoreBusyError
@@ -45,8 +45,11 @@ class PostgresLocks:
     def close(self) -> None:
         self._database.close()
 
-    def lock(self, purpose: str, *, waits: bool, longest_wait_seconds: float = FOR_EVER) -> PostgresLock:
-        return PostgresLock(self, purpose, waits, longest_wait_seconds, self._machine)
+    def lock(
+        self, purpose: str, *, waits: bool, holder: str = ANY_HOLDER, longest_wait_seconds: float = FOR_EVER
+    ) -> PostgresLock:
+        """``holder`` says in an error what may hold the lock."""
+        return PostgresLock(self, purpose, waits, holder, longest_wait_seconds, self._machine)
 
     def take(self, purpose: str) -> str | None:
         """Return the token with which the lock is ours; None if another holds it. Raises ``StateError``."""
@@ -87,9 +90,15 @@ class PostgresLock:
     """``ExclusiveLock`` over ``PostgresLocks``."""
 
     def __init__(
-        self, locks: PostgresLocks, purpose: str, waits: bool, longest_wait_seconds: float, machine: Machine
+        self,
+        locks: PostgresLocks,
+        purpose: str,
+        waits: bool,
+        holder: str,
+        longest_wait_seconds: float,
+        machine: Machine,
     ) -> None:
-        self._locks, self._purpose, self._machine = locks, purpose, machine
+        self._locks, self._purpose, self._holder, self._machine = locks, purpose, holder, machine
         self._waits, self._longest_wait = waits, longest_wait_seconds
 
     @contextmanager
@@ -109,9 +118,7 @@ class PostgresLock:
         while (token := self._locks.take(self._purpose)) is None:
             waited = self._machine.monotonic() - begin
             if not self._waits:
-                raise StoreBusyError(
-                    f"another update of this store is running ({self._who()} holds it): this one does nothing"
-                )
+                raise StoreBusyError(refusal(self._holder, f"{self._who()} holds the lock {self._purpose}"))
             if 0 <= self._longest_wait <= waited:
                 raise StoreBusyError(
                     f"{self._who()} has held the lock {self._purpose} of this store for {self._longest_wait:g} s: "

@@ -32,10 +32,13 @@ class PostgresRows:
     place: str
     location: str
 
-    @contextmanager
-    def reading(self) -> Iterator[RowsOfADatabase]:
+    def refuse_absent(self) -> None:
         if not self._state().has_store():
             raise ConfigurationError(f"{self.place} has no state of this store: name the state that its bars have")
+
+    @contextmanager
+    def reading(self) -> Iterator[RowsOfADatabase]:
+        self.refuse_absent()
         with self._opened() as rows:
             yield rows
 
@@ -51,7 +54,7 @@ class PostgresRows:
 
     @contextmanager
     def _opened(self, *, is_new: bool = False) -> Iterator[RowsOfADatabase]:
-        """Lock the row of the store: whoever wants to write checkpoints of it waits."""
+        """Lock the row of the store: whoever wants to write checkpoints or the dataset waits. Others do not."""
         self.refuse_use()
         # What is done inside has its own errors, which are not those of the database.
         with database_translated(self.place), connect(self.place, "marketpipe-copies-a-state") as connection:

@@ -16,7 +16,7 @@ APPENDED: str = "appended_lines"
 
 @frozen
 class RowsWithFiles:
-    """``StateRows`` that are read from another one, but for the files. ``check`` is called when nobody can write."""
+    """``StateRows`` that are read from another one, but for the files. ``check`` is called at that moment."""
 
     rows: StateRows
     files: Sequence[PlacedFile] = field(repr=False)
@@ -25,6 +25,9 @@ class RowsWithFiles:
     @property
     def place(self) -> str:
         return self.rows.place
+
+    def refuse_absent(self) -> None:
+        self.rows.refuse_absent()
 
     @contextmanager
     def reading(self) -> Iterator[ReadRows]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
 from marketpipe.ingestion.domain.ingestion_job import IngestionJob, InterruptedJob, JobState
@@ -74,6 +74,16 @@ class SqlState:
         Whatever raises inside ends the transaction, and nothing of it is recorded.
         """
         return self._database.together()
+
+    @contextmanager
+    def alone_until_committed(self) -> Iterator[None]:
+        """Let no other process do the same before what is recorded inside is committed, by the outermost ``together``.
+
+        A lock that ends before the commit would let the next one read what was there before it.
+        """
+        with self._database.together(), self._database.transaction() as connection:
+            self._database.one_at_a_time(connection)
+            yield
 
     def bind_dataset(self, identity: DatasetIdentity, kind: SessionKind, closing_auction: int | None = None) -> None:
         bound = identity.provider, identity.feed, identity.adjustment, identity.asof, str(kind)

@@ -1,6 +1,7 @@
 """All rows of one store in a state, for a copy into another database: what SQLite and PostgreSQL both can do.
 
-Holders, leases and locks are not copied: a state is copied while no process uses it, and then there are none.
+Holders, leases and locks are not copied: a state is copied while no process works with it. The caller keeps out those
+who change a store without being seen there, such as an aggregation: by the locks of the store.
 """
 
 from __future__ import annotations
@@ -86,9 +87,13 @@ class StateRows(Protocol):
     @property
     def place(self) -> str: ...
 
+    def refuse_absent(self) -> None:
+        """Raise ``ConfigurationError`` if there is no such store. Nothing is made."""
+
     def reading(self) -> AbstractContextManager[ReadRows]:
-        """Read, while nobody can write. Raises ``ConfigurationError`` if there is no such store, and what
-        ``refuse_use`` raises.
+        """Read as of one moment. Until the end nobody writes checkpoints or what is stored; in PostgreSQL others may
+        write digests, official years, files and totals of runs, which are not read. Raises what ``refuse_absent`` and
+        ``refuse_use`` raise.
         """
 
     def writing(self) -> AbstractContextManager[WrittenRows]:
@@ -114,7 +119,7 @@ def copy_rows(source: StateRows, target: StateRows) -> Mapping[str, int]:
         if old.store() != new.store():
             raise _different(source, target, "stores")
         counted = {table.name: _compared(source, target, table, old, new, shift) for table in TABLES}
-        source.refuse_use()  # what a process has begun meanwhile would be in the old state alone
+        source.refuse_use()  # what an ingestion has begun meanwhile would be in the old state alone
         return counted
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from itertools import chain
@@ -12,7 +13,7 @@ from attrs import frozen
 
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.object_catalog import CatalogChange, FileCatalog, PlacedFile
-from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, read_bytes, walk
+from marketpipe.shared_kernel.infrastructure.machine.disk import Disk, make_folders, read_bytes, walk
 from marketpipe.storage.infrastructure.bucket_upkeep.catalog_snapshots import all_files
 from marketpipe.storage.infrastructure.objects.object_ranges import ranges_of
 from marketpipe.storage.infrastructure.objects.object_store import ObjectStore, packs_in
@@ -24,6 +25,7 @@ LINES: Final = ".csv"
 """Files that grow by lines are in the catalog itself."""
 NAME_DIGITS: Final = 32
 """As many hexadecimal digits as the names of other objects have."""
+ONLY_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 Files = Iterable[NewPackedFile]
 
 
@@ -43,6 +45,18 @@ def files_on_disk(disk: Disk, areas: Mapping[str, str]) -> Iterator[NewPackedFil
 
 def has_files(disk: Disk, areas: Mapping[str, str]) -> bool:
     return any(names for place in areas for _, _, names in walk(disk, place, _refuse(place)))
+
+
+def is_created(disk: Disk, path: Path) -> bool:
+    """Create an empty file; return False if there is one already, also if another process was faster."""
+    try:
+        make_folders(disk, path.parent)
+        disk.close(disk.open(path, ONLY_NEW))
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise StorageError(f"cannot write {error.filename or path}: {error.strerror}; nothing was copied") from error
+    return True
 
 
 def _refuse(place: str) -> Callable[[OSError], object]:
