@@ -39,7 +39,7 @@ def processes_start_in_one_place(module: Module) -> Iterator[str]:
         return
     forbidden = (*STARTS_PROCESSES, *STARTS_PROCESSES_TOO)
     allowed = {name for path, name in MAY_START_PROCESSES if path == module.path}
-    for name in sorted({name for _, name in module.references()} | set(module.origins.values())):
+    for name in sorted({name for _, name in module.references} | set(module.origins.values())):
         if name.startswith(forbidden) and not name.startswith(tuple(allowed)):
             yield f"{name}: use tests.support.child_processes"
 
