@@ -14,13 +14,9 @@ export PYTHONDONTWRITEBYTECODE :=
 # Tests that try one moment, write, size, case or example of many try them all with these, and on the disk: those of 'make test'
 # have their files in memory.
 THOROUGH := MARKETPIPE_KILL_STRIDE=1 MARKETPIPE_FULL_STRIDE=1 MARKETPIPE_ALL_EXAMPLES=1
-THOROUGH_TESTS := tests/e2e/test_killed_at_every_moment.py tests/e2e/test_killed_while_compacting.py tests/e2e/test_full_disk.py \
-	tests/unit tests/contract tests/fuzz tests/architecture/test_contracts_can_break.py \
-	tests/integration/test_compacted_stores.py tests/integration/test_damaged_months.py tests/integration/test_no_process_is_left.py \
-	tests/integration/test_pipeline_ring_pages.py tests/integration/test_provider_faults.py tests/integration/test_provider_faults_of_one_symbol_day.py \
-	tests/integration/test_provider_faults_of_size.py tests/integration/test_provider_withholds.py tests/integration/test_readers_beside_writers.py \
-	tests/integration/test_verify_recover_freeze.py tests/integration/test_worker_processes.py \
-	tests/simulation/test_fixed_seeds.py tests/simulation/test_leases.py tests/simulation/test_power_loss.py tests/simulation/test_wire.py
+# Those that try some of many: they import what thins them (tests/support/examples.py, or what is made with it), or Hypothesis.
+THINNED := ^from (tests\.support\.(examples|nasty)|hypothesis) import|^from tests\.simulation\.disk\.failing import .*failures|^[A-Z]+ = .*MARKETPIPE_(KILL|FULL)_STRIDE
+THOROUGH_TESTS = $(shell grep -rlE --include='test_*.py' '$(THINNED)' tests | sort)
 
 # The simulation takes fresh seeds for so long, in so many processes.
 MINUTES ?= 10
@@ -92,7 +88,7 @@ run-tests: $(VENV)/.installed-dev
 
 # A file's tests stay in one process: each process has servers of its own.
 test-servers: $(VENV)/.installed-servers
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/servers tests/contract tests/integration/test_report_in_a_browser.py
+	MARKETPIPE_SERVERS=only $(BIN)/python -m pytest -n 2 --dist loadfile tests/servers tests/contract tests/integration/test_report_in_a_browser.py
 
 test-thoroughly: $(VENV)/.installed-dev
 	$(THOROUGH) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(THOROUGH_TESTS)
