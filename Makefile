@@ -11,6 +11,8 @@ BENCHMARKS := start_up read aggregate planning fewest_requests latency memory gr
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 # Python keeps what it has compiled, or each of the hundreds of processes of the tests would compile it again.
 export PYTHONDONTWRITEBYTECODE :=
+# Hypothesis would import the plugins that other packages have for it, such as that of trio, in each process that runs tests.
+export HYPOTHESIS_NO_PLUGINS := 1
 # Tests that try one moment, write, size, case or example of many try them all with these, and on the disk: those of 'make test'
 # have their files in memory.
 THOROUGH := MARKETPIPE_KILL_STRIDE=1 MARKETPIPE_FULL_STRIDE=1 MARKETPIPE_ALL_EXAMPLES=1

@@ -45,9 +45,8 @@ def provider() -> Iterator[AlpacaLoopback]:
 
 
 @pytest.fixture(scope="module")
-def cli() -> Iterator[FullDiskCli]:
-    with FullDiskCli() as made:
-        yield made
+def cli(full_disk_cli: FullDiskCli) -> FullDiskCli:
+    return full_disk_cli
 
 
 @pytest.fixture(scope="module")
