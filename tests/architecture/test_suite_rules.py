@@ -28,7 +28,10 @@ TRIES_SOME: Final = re.compile(
     r"|^@given\(|^[A-Z]+ = .*MARKETPIPE_(KILL|FULL)_STRIDE",
     re.MULTILINE,
 )
-THIN_FOR_OTHERS: Final = {"conftest.py", "simulation/disk/failing.py", "support/nasty.py"}
+THIN_FOR_OTHERS: Final = {
+    *("conftest.py", "simulation/disk/failing.py", "support/nasty.py"),
+    "unit/storage/infrastructure/reading/conftest.py",
+}
 """What uses tests/support/examples.py besides tests."""
 
 
