@@ -11,16 +11,17 @@ BENCHMARKS := start_up read aggregate planning fewest_requests latency memory gr
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 # Python keeps what it has compiled, or each of the hundreds of processes of the tests would compile it again.
 export PYTHONDONTWRITEBYTECODE :=
+# Hypothesis would import the plugins that other packages have for it, such as that of trio, in each process that runs tests.
+export HYPOTHESIS_NO_PLUGINS := 1
 # Tests that try one moment, write, size, case or example of many try them all with these, and on the disk: those of 'make test'
 # have their files in memory.
 THOROUGH := MARKETPIPE_KILL_STRIDE=1 MARKETPIPE_FULL_STRIDE=1 MARKETPIPE_ALL_EXAMPLES=1
-THOROUGH_TESTS := tests/e2e/test_killed_at_every_moment.py tests/e2e/test_killed_while_compacting.py tests/e2e/test_full_disk.py \
-	tests/unit tests/contract tests/fuzz tests/architecture/test_contracts_can_break.py \
-	tests/integration/test_compacted_stores.py tests/integration/test_damaged_months.py tests/integration/test_no_process_is_left.py \
-	tests/integration/test_pipeline_ring_pages.py tests/integration/test_provider_faults.py tests/integration/test_provider_faults_of_one_symbol_day.py \
-	tests/integration/test_provider_faults_of_size.py tests/integration/test_provider_withholds.py tests/integration/test_readers_beside_writers.py \
-	tests/integration/test_verify_recover_freeze.py tests/integration/test_worker_processes.py \
-	tests/simulation/test_fixed_seeds.py tests/simulation/test_leases.py tests/simulation/test_power_loss.py tests/simulation/test_wire.py
+# Those that try some of many: they import what thins them (tests/support/examples.py, or what is made with it), or Hypothesis.
+THINNED := ^from (tests\.support\.(examples|nasty)|hypothesis) import|^from tests\.simulation\.disk\.failing import .*failures|^[A-Z]+ = .*MARKETPIPE_(KILL|FULL)_STRIDE
+# And those of what depends on the file system.
+ON_THE_DISK := tests/unit/storage/infrastructure/publishing tests/unit/shared_kernel/infrastructure/machine \
+	tests/contract/test_exclusive_lock.py tests/contract/test_published_files.py
+THOROUGH_TESTS = $(ON_THE_DISK) $(shell grep -rlE --include='test_*.py' '$(THINNED)' tests | sort)
 
 # The simulation takes fresh seeds for so long, in so many processes.
 MINUTES ?= 10
@@ -38,7 +39,7 @@ help:
 	@echo "make demo    install, ingest synthetic bars without keys or network, aggregate and show them"
 	@echo "make test    install, then run every test, lint, type check and architecture contract"
 	@echo "make test-servers   install servers (600 MB), then run the tests with real ones: PostgreSQL, SeaweedFS, moto, rclone, Dask, a browser"
-	@echo "make test-thoroughly   let every write fail and die at every moment, with all examples; 'make test' tries some (about 20 minutes)"
+	@echo "make test-thoroughly   let every write fail and die at every moment, with all examples; 'make test' tries some (about 15 minutes)"
 	@echo "make simulate MINUTES=10   run the whole product in simulated worlds of fresh seeds, which are printed; see docs/explanation/simulation.md"
 	@echo "make mutants  take one promise out of the product after another, and see whether the simulated world finds it again"
 	@echo "make coverage-of-promises   run the tests that have to reach each branch of the writer, the versions, the leases and the coverage rules"
@@ -92,7 +93,7 @@ run-tests: $(VENV)/.installed-dev
 
 # A file's tests stay in one process: each process has servers of its own.
 test-servers: $(VENV)/.installed-servers
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/servers tests/contract tests/integration/test_report_in_a_browser.py
+	MARKETPIPE_SERVERS=only $(BIN)/python -m pytest -n 2 --dist loadfile tests/servers tests/contract tests/integration/test_report_in_a_browser.py
 
 test-thoroughly: $(VENV)/.installed-dev
 	$(THOROUGH) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(THOROUGH_TESTS)

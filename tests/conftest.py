@@ -18,7 +18,7 @@ from tests.support.json_server import close_shared
 settings.register_profile(
     "marketpipe",
     deadline=None,
-    max_examples=60 if ALL else 10,
+    max_examples=60 if ALL else 5,
     suppress_health_check=[HealthCheck.too_slow],
     derandomize=True,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Final
@@ -184,10 +184,14 @@ class Module:
         return ast.parse(self.text)
 
     @cached_property
+    def nodes(self) -> Sequence[ast.AST]:
+        return [*ast.walk(self.tree)]
+
+    @cached_property
     def origins(self) -> Mapping[str, str]:
         """What each imported name stands for: ``{"dt": "datetime.datetime"}``."""
         found: dict[str, str] = {}
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, ast.Import):
                 found |= {
                     a.asname or a.name.split(".")[0]: a.name if a.asname else a.name.split(".")[0] for a in node.names
@@ -196,12 +200,10 @@ class Module:
                 found |= {a.asname or a.name: f"{node.module}.{a.name}" for a in node.names}
         return found
 
-    def references(self) -> Iterator[tuple[int, str]]:
+    @cached_property
+    def references(self) -> Sequence[tuple[int, str]]:
         """The line and the full name of everything that is named, called or not."""
-        for node in ast.walk(self.tree):
-            name = self.full_name(node)
-            if name:
-                yield getattr(node, "lineno", 0), name
+        return [(getattr(node, "lineno", 0), name) for node in self.nodes if (name := self.full_name(node))]
 
     def full_name(self, node: ast.AST | None) -> str:
         if isinstance(node, ast.Attribute):
@@ -214,7 +216,7 @@ Rule = Callable[[Module], Iterator[str]]
 
 
 def no_broad_except(module: Module) -> Iterator[str]:
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.ExceptHandler):
             caught = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
             if any(kind is None or module.full_name(kind) in BROAD for kind in caught):
@@ -225,13 +227,13 @@ def no_broad_except(module: Module) -> Iterator[str]:
 
 def only_the_system_clock_tells_the_time(module: Module) -> Iterator[str]:
     if module.path != CLOCK:
-        yield from (f"{line}: {name}" for line, name in module.references() if name in READS_THE_CLOCK)
+        yield from (f"{line}: {name}" for line, name in module.references if name in READS_THE_CLOCK)
 
 
 def the_process_belongs_to_its_owner(module: Module) -> Iterator[str]:
     """MarketPipe is embedded in other services; only the command line has a process of its own."""
     if module.path not in OWN_PROCESSES:
-        yield from (f"{line}: {name}" for line, name in module.references() if name in SETS_UP_THE_PROCESS)
+        yield from (f"{line}: {name}" for line, name in module.references if name in SETS_UP_THE_PROCESS)
 
 
 def only_the_machine_is_touched(module: Module) -> Iterator[str]:
@@ -248,7 +250,7 @@ def touches_of_the_machine(module: Module) -> Mapping[str, int]:
         return {}
     named = [
         (line, name)
-        for line, name in module.references()
+        for line, name in module.references
         if TOUCHES_THE_MACHINE.match(name) and not TOUCHES_NOTHING.match(name)
     ]
     return {name: line for line, name in reversed([*named, *_asked_of_paths(module)])}
@@ -256,7 +258,7 @@ def touches_of_the_machine(module: Module) -> Mapping[str, int]:
 
 def _asked_of_paths(module: Module) -> Iterator[tuple[int, str]]:
     """Return the calls of methods of paths, as of all that is not called a disk; ports may have the same names."""
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if not isinstance(node, ast.Call) or "/infrastructure/" not in module.path:
             continue
         if module.full_name(node.func) in ("open", "io.open", "builtins.open"):
@@ -269,12 +271,12 @@ def _asked_of_paths(module: Module) -> Iterator[tuple[int, str]]:
 
 
 def no_hidden_imports(module: Module) -> Iterator[str]:
-    yield from (f"{line}: {name}" for line, name in module.references() if name in HIDES_IMPORTS)
+    yield from (f"{line}: {name}" for line, name in module.references if name in HIDES_IMPORTS)
 
 
 def no_module_imports_the_public_names(module: Module) -> Iterator[str]:
     """They are imported lazily, so no contract sees what comes with them: inside, a name is imported from its home."""
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module == "marketpipe":
             yield f"{node.lineno}: from marketpipe import"
         if isinstance(node, ast.Import) and any(alias.name == "marketpipe" for alias in node.names):
@@ -282,7 +284,7 @@ def no_module_imports_the_public_names(module: Module) -> Iterator[str]:
 
 
 def no_print(module: Module) -> Iterator[str]:
-    yield from (f"{line}: {name}" for line, name in module.references() if name in {"print", "builtins.print"})
+    yield from (f"{line}: {name}" for line, name in module.references if name in {"print", "builtins.print"})
 
 
 def files_are_named_after_what_they_are(module: Module) -> Iterator[str]:
@@ -324,7 +326,7 @@ def the_core_uses_few_libraries(module: Module) -> Iterator[str]:
     """Contract 5 says which it may not import; this closes the list."""
     if not module.path.partition("/")[2].startswith(("domain/", "application/", "events/", "event_bus.py")):
         return
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [_source_of(node)]
             yield from (f"{node.lineno}: {name}" for name in names if name.split(".")[0] not in PURE_LIBRARIES)
@@ -336,8 +338,8 @@ def _source_of(node: ast.ImportFrom) -> str:
 
 def values_are_bound_in_sql(module: Module) -> Iterator[str]:
     """What is put into the text of a statement is a constant; values take the place of question marks."""
-    run = {id(n.args[0]) for n in ast.walk(module.tree) if isinstance(n, ast.Call) and n.args and _runs_sql(n.func)}
-    for node in ast.walk(module.tree):
+    run = {id(n.args[0]) for n in module.nodes if isinstance(n, ast.Call) and n.args and _runs_sql(n.func)}
+    for node in module.nodes:
         if isinstance(node, ast.BinOp) and id(node) in run:
             yield f"{node.lineno}: SQL put together"
         for put in _put_into_sql(node, is_run=id(node) in run):

@@ -26,10 +26,10 @@ PASTED_ALONE = {"terminal/ingestion.py", "terminal/importing.py", "terminal/stor
 
 def messages(file: Path) -> Iterator[str]:
     """Yield the texts of a file that are no docstrings; ``{}`` stands for what is filled in."""
-    tree = ast.parse(file.read_text("utf-8"))
-    alone = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    within = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
-    for node in ast.walk(tree):
+    nodes = [*ast.walk(ast.parse(file.read_text("utf-8")))]
+    alone = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    within = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in nodes:
         if isinstance(node, ast.JoinedStr):
             yield "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and not {id(node)} & (alone | within):

@@ -24,8 +24,15 @@ MAY_START_PROCESSES: Final = frozenset(
 )
 PUBLIC_NAMES: Final = "test_public_names.py"
 TRIES_SOME: Final = re.compile(
-    r"^(from tests\.support\.examples import |[A-Z]+ = .*MARKETPIPE_(KILL|FULL)_STRIDE)", re.MULTILINE
+    r"^from tests\.support\.(examples|nasty) import |^from tests\.simulation\.disk\.failing import [^)]*\bfailures\b"
+    r"|^@given\(|^[A-Z]+ = .*MARKETPIPE_(KILL|FULL)_STRIDE",
+    re.MULTILINE,
 )
+THIN_FOR_OTHERS: Final = {
+    *("conftest.py", "simulation/disk/failing.py", "support/nasty.py"),
+    "unit/storage/infrastructure/reading/conftest.py",
+}
+"""What uses tests/support/examples.py besides tests."""
 
 
 SPEAKS_OF_ONE: Final = re.compile(
@@ -39,7 +46,7 @@ def processes_start_in_one_place(module: Module) -> Iterator[str]:
         return
     forbidden = (*STARTS_PROCESSES, *STARTS_PROCESSES_TOO)
     allowed = {name for path, name in MAY_START_PROCESSES if path == module.path}
-    for name in sorted({name for _, name in module.references()} | set(module.origins.values())):
+    for name in sorted({name for _, name in module.references} | set(module.origins.values())):
         if name.startswith(forbidden) and not name.startswith(tuple(allowed)):
             yield f"{name}: use tests.support.child_processes"
 
@@ -98,23 +105,30 @@ def test_a_unit_test_is_named_after_its_module(test: str, has_one: bool) -> None
 
 
 def left_out(tests: dict[str, str], makefile: str) -> set[str]:
-    """Return the modules, by path, that try some of many cases and are not among those of ``make test-thoroughly``."""
-    tried = re.search(r"^THOROUGH_TESTS := ((?:.*\\\n)*.*)", makefile, re.MULTILINE)
-    assert tried is not None
-    thorough = [PurePosixPath(word) for word in tried[1].split() if word != "\\"]
-    some = {PurePosixPath(path) for path, text in tests.items() if TRIES_SOME.search(text)}
-    return {str(path) for path in some if not any(path.is_relative_to(each) for each in thorough)}
+    """Return the tests, by path, that try some of many cases and are not among those of ``make test-thoroughly``."""
+    thinned = re.search(r"^THINNED := (.*)", makefile, re.MULTILINE)
+    assert thinned is not None
+    tried = re.compile(thinned[1], re.MULTILINE)
+    return {path for path, text in tests.items() if TRIES_SOME.search(text) and not tried.search(text)}
 
 
 def test_what_tries_some_of_many_cases_tries_all_of_them_thoroughly() -> None:
-    tests = {str(path.relative_to(PROJECT)): path.read_text("utf-8") for path in TESTS.rglob("test_*.py")}
+    modules = {path.relative_to(TESTS).as_posix(): path.read_text("utf-8") for path in TESTS.rglob("*.py")}
+    tests = {path: text for path, text in modules.items() if PurePosixPath(path).name.startswith("test_")}
     assert left_out(tests, (PROJECT / "Makefile").read_text("utf-8")) == set()
+    thin = {path for path, text in modules.items() if re.search(r"^from tests\.support\.examples ", text, re.MULTILINE)}
+    assert thin - tests.keys() == THIN_FOR_OTHERS
 
 
 @pytest.mark.parametrize(
     "source",
-    ["from tests.support.examples import some\n", 'STRIDE = int(os.environ["MARKETPIPE_KILL_STRIDE"])'],
+    [
+        "from tests.support.examples import some\n",
+        'STRIDE = int(os.environ["MARKETPIPE_KILL_STRIDE"])',
+        "from tests.simulation.disk.failing import (\n    Killed,\n    failures,\n)",
+        "@given(st.text())\n",
+    ],
 )
 def test_a_test_of_some_cases_that_is_never_thorough_is_caught(source: str) -> None:
-    tests = {"tests/e2e/test_a.py": source, "tests/unit/x/test_b.py": source, "tests/e2e/test_c.py": "import os"}
-    assert left_out(tests, "THOROUGH_TESTS := tests/unit \\\n\ttests/fuzz\nX := tests/e2e\n") == {"tests/e2e/test_a.py"}
+    tests = {"e2e/test_a.py": source, "e2e/test_b.py": f"from hypothesis import given\n{source}", "test_c.py": ""}
+    assert left_out(tests, "THINNED := ^from hypothesis import\n") == {"e2e/test_a.py"}

@@ -1,4 +1,4 @@
-"""What the tests of killed runs share."""
+"""What the tests of killed runs and of full disks share: servers, of which each takes seconds to start."""
 
 from __future__ import annotations
 
@@ -7,12 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.disks import FullDiskCli
 from tests.support.killed_runs import DyingCli, quick_folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cli() -> Iterator[DyingCli]:
     with DyingCli("dying_cli") as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def full_disk_cli() -> Iterator[FullDiskCli]:
+    with FullDiskCli() as made:
         yield made
 
 

@@ -19,7 +19,7 @@ from tests.support.alpaca_loopback import AlpacaLoopback
 from tests.support.child_processes import PIPE, CompletedProcess, run
 from tests.support.cli_process import environment
 from tests.support.disks import CommandResult, Full, FullDiskCli
-from tests.support.examples import some
+from tests.support.examples import some, thoroughly
 from tests.support.small_store import (
     ALL,
     COMPLETE_WITHOUT,
@@ -45,9 +45,8 @@ def provider() -> Iterator[AlpacaLoopback]:
 
 
 @pytest.fixture(scope="module")
-def cli() -> Iterator[FullDiskCli]:
-    with FullDiskCli() as made:
-        yield made
+def cli(full_disk_cli: FullDiskCli) -> FullDiskCli:
+    return full_disk_cli
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +90,7 @@ def test_a_disk_that_is_full_for_some_files_does_not_hold_up_others(
     check_same_end(cli.run(folder, "ingest"), seen, whole)
 
 
+@thoroughly
 @pytest.mark.slow
 @pytest.mark.parametrize("part", ["revisions", "data"])
 def test_an_adoption_that_finds_no_room_keeps_the_old_word_and_loses_none(
@@ -120,6 +120,7 @@ def test_an_adoption_that_finds_no_room_keeps_the_old_word_and_loses_none(
     assert not minutes(seen).items() & minutes(whole).items()
 
 
+@thoroughly
 @pytest.mark.slow
 def test_a_disk_of_any_size_takes_what_fits_and_the_rest_when_it_has_grown(
     cli: FullDiskCli, provider: AlpacaLoopback, whole: Path, tmp_path: Path

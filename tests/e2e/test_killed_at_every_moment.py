@@ -1,6 +1,6 @@
 """The real command line, killed with SIGKILL before and after system calls that change something, and run again.
 
-A run has some hundred such moments. One of 192 is tried by default (of a drop, which has fewer, one of 64), and each
+A run has some hundred such moments. One of 576 is tried by default (of a drop, which has fewer, one of 192), and each
 time the run after it is killed too, after a random time. CI tries all of them, with MARKETPIPE_KILL_STRIDE=1 in the
 environment.
 """
@@ -21,7 +21,7 @@ from tests.support.alpaca_loopback import AlpacaLoopback
 from tests.support.killed_runs import KILLED, DyingCli
 from tests.support.small_store import DAYS, SYMBOLS, bars, configure, current, files, known, settled
 
-STRIDE = int(os.environ.get("MARKETPIPE_KILL_STRIDE", "192"))
+STRIDE = int(os.environ.get("MARKETPIPE_KILL_STRIDE", "576"))
 DROP_STRIDE = max(1, STRIDE // 3)
 HALVES = (0, 1) if STRIDE == 1 else (0,)
 """If they are many, the moments of a run are dealt out to two tests, which run on different processors."""

@@ -1,6 +1,7 @@
 """``marketpipe compact`` killed with SIGKILL before and after calls that change something: no bar is lost or doubled.
 
-One moment of 40 is tried by default; CI tries all of them, with MARKETPIPE_KILL_STRIDE=1 in the environment.
+One moment of 80 is tried by default. CI tries all of them, with MARKETPIPE_KILL_STRIDE=1 in the environment, and those
+of corrections and repairs.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import pytest
 
 from marketpipe import load_ohlcv
 from tests.support.alpaca_loopback import AlpacaLoopback
+from tests.support.examples import thoroughly
 from tests.support.killed_runs import KILLED, DyingCli
 from tests.support.small_store import DAYS, SYMBOLS, bars, configure, known
 from tests.support.store_on_disk import tree
 
-STRIDE = max(1, int(os.environ.get("MARKETPIPE_KILL_STRIDE", "240")) // 6)
+STRIDE = max(1, int(os.environ.get("MARKETPIPE_KILL_STRIDE", "480")) // 6)
 COMPACT, UNDO = ("compact",), ("compact", "--undo")
 
 
@@ -77,6 +79,7 @@ def test_a_compaction_killed_at_any_moment_ends_with_the_next_one(
     assert kills * STRIDE > 40, kills
 
 
+@thoroughly
 @pytest.mark.slow
 def test_a_correction_of_a_month_that_is_one_file_ends_as_if_it_had_not_been_killed(
     cli: DyingCli, scratch: Path
@@ -108,6 +111,7 @@ def test_a_correction_of_a_month_that_is_one_file_ends_as_if_it_had_not_been_kil
     assert kills, moment
 
 
+@thoroughly
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [("ingest",), UNDO], ids=["ingest", "undo"])
 def test_a_repair_of_a_damaged_month_that_is_killed_at_any_moment_loses_no_day(

@@ -7,18 +7,24 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 
 PROJECT = Path(__file__).parents[2]
 NOTEBOOK = PROJECT / "docs" / "notebooks" / "quickstart.ipynb"
 
 
+def opened() -> Any:
+    import nbformat
+
+    return nbformat.read(NOTEBOOK, as_version=4)
+
+
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """Run the notebook in a folder of its own; return what its cells show, by MIME type. A cell that fails raises."""
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    from nbclient import NotebookClient
+
+    notebook = opened()
     folder = tmp_path_factory.mktemp("notebook")
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(folder)}}).execute()
     assert (folder / "quickstart" / "data" / "symbol=AAPL").is_dir()
@@ -63,6 +69,6 @@ def test_the_extra_installs_what_shows_a_figure_that_ends_a_cell() -> None:
 
 
 def test_the_notebook_is_kept_without_outputs() -> None:
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    notebook = opened()
 
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells)

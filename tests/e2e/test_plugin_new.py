@@ -7,8 +7,10 @@ from pathlib import Path
 
 from tests.support.child_processes import run
 from tests.support.cli_process import environment, marketpipe
+from tests.support.examples import thoroughly
 
 
+@thoroughly
 def test_a_new_package_passes_its_tests_and_is_not_written_twice(tmp_path: Path) -> None:
     made = marketpipe("plugin", "new", "acme", cwd=tmp_path)
     assert made.returncode == 0, made.stderr

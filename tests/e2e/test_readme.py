@@ -12,6 +12,7 @@ from marketpipe import Evidence, Suspicion, Verdict, testing
 from tests.support.child_processes import run
 from tests.support.cli_process import environment
 from tests.support.documented_pages import ROOT, block_for
+from tests.support.examples import thoroughly
 
 EXAMPLE = block_for("tests/e2e/test_readme.py", "example")
 PROVIDERS = (ROOT / "docs" / "how-to" / "write-a-provider.md").read_text("utf-8")
@@ -24,6 +25,7 @@ def test_the_library_example_runs_as_it_stands(tmp_path: Path) -> None:
     assert re.fullmatch(r"completed \d+ \{\}\n", done.stdout)
 
 
+@thoroughly
 def test_the_library_example_satisfies_a_strict_type_checker(tmp_path: Path) -> None:
     (tmp_path / "example.py").write_text(EXAMPLE)
     command = [sys.executable, "-m", "mypy", "--strict", str(tmp_path / "example.py")]

@@ -13,6 +13,7 @@ from marketpipe import Pipeline, PipelineConfig
 from tests.support.child_processes import start, wait_until
 from tests.support.cli_process import environment
 from tests.support.documented_pages import block_for
+from tests.support.examples import some
 
 EXAMPLES = {name: block_for("tests/e2e/test_services_that_are_stopped.py", name) for name in ("service", "job")}
 SETTINGS = """
@@ -25,7 +26,7 @@ timeframes: []
 """
 
 
-@pytest.mark.parametrize("name", ["service", "job"])
+@pytest.mark.parametrize("name", some(["service", "job"]))
 def test_sigterm_ends_it_soon_and_the_next_run_continues(tmp_path: Path, name: str) -> None:
     (tmp_path / "service.yaml").write_text(SETTINGS)
     process = start([sys.executable, "-c", EXAMPLES[name]], cwd=tmp_path, env=environment())

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from importlib.util import find_spec
 
 import pytest
 from benchmarks.fuzz_pages import compared, made_up_pages
 
-pytest.importorskip("numba", reason="the extra fast is not installed")
+pytestmark = pytest.mark.skipif(find_spec("numba") is None, reason="the extra fast is not installed")
 
 
 def test_both_make_the_same_of_every_page() -> None:

@@ -13,6 +13,7 @@ from marketpipe.integration.domain.data_feed import DataFeed, ProviderCapabiliti
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 from marketpipe.testing import FakeClock, sessions
 from tests.support.builders import day
+from tests.support.examples import some
 from tests.support.pipeline_ring import config, fingerprints, minutes, pipeline
 from tests.support.scripted_provider import Row, ScriptedProvider
 
@@ -124,13 +125,15 @@ def test_a_day_that_was_empty_may_have_bars_by_now(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("ratio", "volume", "kind"),
-    [
-        (0.5, 2.0, RestatementKind.SPLIT),
-        (0.1, 10.0, RestatementKind.SPLIT),
-        (2 / 3, 1.5, RestatementKind.SPLIT),
-        (20.0, 0.05, RestatementKind.SPLIT),
-        (0.9925, 1.0, RestatementKind.DIVIDEND),
-    ],
+    some(
+        [
+            (2 / 3, 1.5, RestatementKind.SPLIT),
+            (0.5, 2.0, RestatementKind.SPLIT),
+            (0.1, 10.0, RestatementKind.SPLIT),
+            (20.0, 0.05, RestatementKind.SPLIT),
+            (0.9925, 1.0, RestatementKind.DIVIDEND),
+        ]
+    ),
 )
 def test_an_adjustment_concerns_the_whole_history(
     tmp_path: Path, ratio: float, volume: float, kind: RestatementKind

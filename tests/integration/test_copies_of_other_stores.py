@@ -10,12 +10,13 @@ import pyarrow as pa
 import pytest
 
 from marketpipe import Pipeline
+from tests.support.examples import some
 from tests.support.pipeline_ring import config, minutes, pipeline
 from tests.support.scripted_provider import ScriptedProvider
 
 JANUARY, FEBRUARY = (("2024-01-29", "2024-01-30", "2024-01-31"), ("2024-02-01", "2024-02-02"))
 COPY = "copies/symbol={}/year=2024/month={}.{}"
-FORMS = pytest.mark.parametrize("form", ["parquet", "arrow"])
+FORMS = pytest.mark.parametrize("form", some(["arrow", "parquet"]))
 
 
 def ingested(root: Path, form: str, feed: str = "sip", price: float = 100.0) -> Pipeline:
@@ -69,7 +70,7 @@ def test_a_copy_of_another_dataset_is_not_read_and_no_aggregate_is_made_of_it(tm
         assert made.query("SELECT * FROM bars_5m ORDER BY ALL") == of_five
 
 
-@pytest.mark.parametrize("form", ["parquet", "arrow", "none"])
+@pytest.mark.parametrize("form", some(["arrow", "parquet", "none"]))
 def test_a_store_below_a_folder_that_is_named_as_one_of_a_symbol_has_its_own_symbols(tmp_path: Path, form: str) -> None:
     with ingested(tmp_path / "plain", form) as made:
         expected = answers(made), made.query("SELECT * FROM bars_5m ORDER BY ALL")

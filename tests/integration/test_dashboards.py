@@ -16,6 +16,7 @@ from marketpipe.cli import COMMANDS, app_for
 from marketpipe.metrics import series
 from tests.support.child_processes import run
 from tests.support.dashboard_files import FOLDER, RULE_TESTS, RULES, dashboard, panels, queries, rules
+from tests.support.examples import thoroughly
 from tests.support.installed import PACKAGES, needs
 
 CURRENT_TYPES = {"bargauge", "heatmap", "state-timeline", "stat", "table", "timeseries"}
@@ -168,6 +169,7 @@ def test_promtool_accepts_the_rules_and_the_example_of_a_configuration(tmp_path:
         assert done.returncode == 0, done.stderr
 
 
+@thoroughly
 @needs("promtool")
 def test_every_alert_fires_when_it_should_and_only_then() -> None:
     done = run(["promtool", "test", "rules", *map(str, RULE_TESTS)])

@@ -11,6 +11,7 @@ from marketpipe.pipeline import Pipeline
 from marketpipe.storage.infrastructure.objects.obstore_objects import s3_objects
 from marketpipe.testing import FakeClock
 from tests.support.bucket_stores import bucket_config, over
+from tests.support.examples import thoroughly
 from tests.support.loopback_s3 import LoopbackBucket, loopback_bucket
 from tests.support.pipeline_ring import TUESDAY, WEDNESDAY, minutes
 from tests.support.scripted_provider import ScriptedProvider
@@ -43,6 +44,7 @@ def ingested(root: Path, *answers: str) -> tuple[str, int]:
         return lock, requests
 
 
+@thoroughly
 def test_a_fifth_of_lost_answers_costs_at_most_a_third_of_the_requests_more(tmp_path: Path) -> None:
     lock, usual = ingested(tmp_path / "usual")
     of_lost, requests = ingested(tmp_path / "lost", *islice(cycle(LOST), 500))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,8 +16,8 @@ from tests.support.builders import day
 from tests.support.documented_pages import block_for
 from tests.support.store_on_disk import StoreOnDisk
 
-pytest.importorskip("pandas")
-pytest.importorskip("polars")
+ABSENT: Final = [name for name in ("pandas", "polars") if find_spec(name) is None]  # each takes long to import
+pytestmark = pytest.mark.skipif(bool(ABSENT), reason=f"not installed: {ABSENT}")
 
 LINES = block_for("tests/integration/test_other_readers.py", "readers")
 SYMBOLS: Final = ("TRUE", "FALSE", "INF", "NAN", "1E5", "005930", "NA", "NULL", "2024-01-01", "12.5", "AAPL")

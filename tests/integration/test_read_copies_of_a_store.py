@@ -15,6 +15,7 @@ from marketpipe import IncompleteWarning, Pipeline, QueryError
 from marketpipe.terminal.ingestion import print_ingestion
 from marketpipe.terminal.store import print_status
 from marketpipe.testing import FakeClock
+from tests.support.examples import some
 from tests.support.in_process_cli import run_in_process
 from tests.support.measured_store import values_of
 from tests.support.pipeline_ring import config, minutes, pipeline
@@ -24,7 +25,7 @@ from tests.support.scripted_provider import ScriptedProvider
 DATES = ("2024-01-30", "2024-01-31", "2024-02-01", "2024-02-02")
 FIRST, LAST = DATES[0], DATES[-1]
 SYMBOLS = ("AAPL", "MSFT")
-FORMS = pytest.mark.parametrize("form", ["parquet", "arrow"])
+FORMS = pytest.mark.parametrize("form", some(["arrow", "parquet"]))
 QUERY = "SELECT symbol, trading_date, session, count(*) AS bars, max(high) AS high FROM bars GROUP BY ALL ORDER BY ALL"
 MADE = "SELECT symbol, timestamp, open, high, low, close, volume, vwap FROM bars_10m ORDER BY ALL"
 

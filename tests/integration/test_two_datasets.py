@@ -13,6 +13,7 @@ from marketpipe.config import PipelineConfig
 from marketpipe.shared_kernel.domain.errors import DatasetMismatchError, PartitionUnreadableError
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.testing import FakeClock, bar
+from tests.support.examples import some
 from tests.support.pipeline_ring import TUESDAY, WEDNESDAY, config, contents, minutes, pipeline
 from tests.support.scripted_provider import ScriptedProvider
 
@@ -52,7 +53,7 @@ def restated(settings: PipelineConfig, feed: str, prices: Sequence[float], first
             assert store.audit(start=TUESDAY, end=WEDNESDAY, adopt=True).adopted
 
 
-@pytest.mark.parametrize(("one", "other"), [("data", "data_sip"), ("bars", "bars2"), ("a/data", "b/data")])
+@pytest.mark.parametrize(("one", "other"), some([("data", "data_sip"), ("bars", "bars2"), ("a/data", "b/data")]))
 def test_another_output_path_alone_shares_nothing(tmp_path: Path, one: str, other: str) -> None:
     root, other_root = (tmp_path / name if not name.endswith("/data") else tmp_path / name[0] for name in (one, other))
     root = tmp_path if one == "data" else root

@@ -1,4 +1,8 @@
-"""How many examples and cases a test tries: some in ``make test``, all in ``make test-thoroughly``."""
+"""How much a test tries: some examples and cases in ``make test``, all in ``make test-thoroughly``.
+
+``make test-thoroughly`` runs the modules that thin what they try: those that import this one, or that Hypothesis draws
+examples for.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,20 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Final, TypeVar
 
+import pytest
 from hypothesis import settings
 
 ALL: Final = "MARKETPIPE_ALL_EXAMPLES" in os.environ
-SOME: Final = 10
+SOME: Final = 20
 """One of so many examples is tried in ``make test``, but at least ``FEWEST``."""
 FEWEST: Final = 3
 
-CASES: Final = 3
+CASES: Final = 5
 """One of so many cases of one kind is tried in ``make test``."""
 Case = TypeVar("Case")
+
+thoroughly: Final = pytest.mark.skipif(not ALL, reason="it takes long: 'make test-thoroughly' runs it")
+"""Marks a test that takes long, and of which ``make test`` has a shorter one."""
 
 
 def examples(count: int) -> settings:
@@ -24,8 +32,8 @@ def examples(count: int) -> settings:
 
 
 def some(cases: Iterable[Case]) -> Sequence[Case]:
-    """Return the cases of a test that tries each if all are wanted. They take long, and fail for much the same reasons.
+    """Return the cases of a test that tries each if all are wanted.
 
-    A test with ``some`` cases has to be among those of ``make test-thoroughly``.
+    They take long, and fail for much the same reasons. Of fewer than ``CASES`` the first is tried.
     """
     return [*cases][:: 1 if ALL else CASES]

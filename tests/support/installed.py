@@ -31,6 +31,8 @@ REQUIRED: Final = os.environ.get("MARKETPIPE_REQUIRE_SERVERS") == "1"
 """Set in CI: a test whose program is not installed fails instead of being skipped."""
 LATER: Final = os.environ.get("MARKETPIPE_SERVERS") == "later"
 """Set by ``make test``: what takes minutes with databases, buckets and browsers is left to ``make test-servers``."""
+ONLY: Final = os.environ.get("MARKETPIPE_SERVERS") == "only"
+"""Set by ``make test-servers``: of the contracts it runs those of adapters that need a server."""
 LEFT: Final = frozenset({"initdb", "postgres", "chromium", "ip", *EXTRAS})
 WAITS: Final = "real servers take minutes: 'make test-servers' runs it"
 

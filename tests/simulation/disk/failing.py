@@ -107,9 +107,10 @@ class _Processes:
 def failures(calls: int, *, each_once: bool = False) -> Iterator[tuple[int, int | None]]:
     """Yield the number of a call and its error, None for a death.
 
-    ``make test`` tries a death and one error for each call, or one of both if it is to fail ``each_once``.
+    ``make test`` tries a death and one error for each second call, or for one of five one of both if a call is to fail
+    ``each_once``.
     """
-    for at in range(1, calls + 1):
+    for at in range(1, calls + 1, 1 if ALL else 5 if each_once else 2):
         kinds = (None, *(ERRORS if ALL else ERRORS[at % 3 :][:1]))
         yield from product([at], kinds if ALL or not each_once else kinds[at % 2 :][:1])
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import date, time
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
-import exchange_calendars
 import pytest
 
 from marketpipe.shared_kernel.domain.errors import ConfigurationError, ValidationError
@@ -75,7 +75,7 @@ def test_every_closed_day_since_1980_is_known_to_the_library() -> None:
     assert sessions("2025-01-09", "2025-01-09") == ()
     lines = (Path(__file__).parents[4] / "pyproject.toml").read_text().splitlines()
     assert '    "exchange_calendars>=4.7",' in lines
-    assert tuple(map(int, exchange_calendars.__version__.split(".")[:2])) >= (4, 7)
+    assert tuple(map(int, version("exchange_calendars").split(".")[:2])) >= (4, 7)
 
 
 def test_a_day_of_mourning_of_the_configuration_has_no_session() -> None:

@@ -4,7 +4,6 @@ import sys
 from datetime import date, time
 from pathlib import Path
 
-import exchange_calendars
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,6 +27,8 @@ PLACES = st.integers(0, len(ENCODED) - 1)
 
 
 def test_sessions_are_exactly_those_of_exchange_calendars_but_for_the_exceptions() -> None:
+    import exchange_calendars
+
     odd = {exception.trading_date for exception in KNOWN_EXCEPTIONS}
     since = TradingDate.parse("1985-09-30")
     schedule = exchange_calendars.get_calendar("XNYS", start="1980-01-01", end="2027-12-31").schedule

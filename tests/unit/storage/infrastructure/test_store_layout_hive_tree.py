@@ -7,7 +7,6 @@ from pathlib import Path
 
 import duckdb
 import pandas as pd
-import polars as pl
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
@@ -63,6 +62,8 @@ def _by_pandas(root: Path) -> pd.DataFrame:
 
 
 def _by_polars(root: Path) -> pd.DataFrame:
+    import polars as pl
+
     return pl.scan_parquet(root, hive_partitioning=True).collect().to_pandas()
 
 

@@ -14,6 +14,7 @@ from marketpipe.shared_kernel.infrastructure.arrow_bars import BAR_SCHEMA, PRICE
 from marketpipe.storage.infrastructure.aggregates.bar_aggregator import SessionPartTable
 from marketpipe.storage.infrastructure.aggregates.buckets import Buckets, made_of
 from tests.support.builders import CALENDAR
+from tests.support.examples import some
 from tests.support.sql_cascade import made_by_sql
 
 AGGREGATED = tuple(timeframe for timeframe in Timeframe if timeframe.is_aggregated)
@@ -34,7 +35,7 @@ def minutes_of_a_month(seed: int, kept: float, absent: float) -> pa.Table:
     return pa.table([*columns, trades, pa.array(prices[4], mask=nulls[1])], BAR_SCHEMA.names).cast(BAR_SCHEMA)
 
 
-@pytest.mark.parametrize("closing_auction", [None, 0, 1])
+@pytest.mark.parametrize("closing_auction", some([1, None, 0]))
 @pytest.mark.parametrize(("kept", "absent"), [(1.0, 0.0), (0.3, 0.5), (0.01, 1.0), (0.0, 0.0)])
 def test_the_bars_are_those_of_the_sql_to_the_last_bit(kept: float, absent: float, closing_auction: int | None) -> None:
     bars = minutes_of_a_month(7, kept, absent)

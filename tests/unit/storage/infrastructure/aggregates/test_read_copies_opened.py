@@ -27,6 +27,7 @@ from marketpipe.storage.infrastructure.reading.stored_minutes import BarRange, S
 from marketpipe.storage.infrastructure.store_layout import ARROW
 from marketpipe.testing import bar, bar_table
 from tests.support.builders import day
+from tests.support.examples import thoroughly
 from tests.support.store_on_disk import StoreOnDisk
 
 MONTHS = [MonthPartition(Symbol("AAPL"), 2024, month) for month in (1, 2, 3)]
@@ -124,6 +125,7 @@ def test_after_a_close_nothing_is_mapped_but_what_was_read(store: StoreOnDisk) -
     assert bars["open"].to_pylist() == [100.0]
 
 
+@thoroughly
 def test_months_without_a_copy_do_not_keep_those_with_one_from_being_mapped(store: StoreOnDisk) -> None:
     first, last = TradingDate.parse("1300-01-01"), TradingDate.parse("2024-03-31")
     bars = StoredMinutes(store.layout).read([BarRange(JANUARY.symbol, first, last, Timeframe.MINUTE_1)])

@@ -16,6 +16,7 @@ from marketpipe.storage.infrastructure.reading.needed_bars import ALL
 from marketpipe.storage.infrastructure.store_layout import StoreLayout
 from marketpipe.testing import bar
 from tests.support.builders import CALENDAR, day
+from tests.support.examples import some
 from tests.support.in_memory_file_catalog import InMemoryFileCatalog
 from tests.support.in_memory_object_store import InMemoryObjectStore
 from tests.support.store_on_disk import StoreOnDisk
@@ -79,7 +80,7 @@ QUERIES = (
 )
 
 
-@pytest.mark.parametrize("kept", ["day files", "aggregates", "copies", "compacted", "stale copies"])
+@pytest.mark.parametrize("kept", some(["stale copies", "day files", "aggregates", "copies", "compacted"]))
 def test_queries_are_answered_as_by_files_of_a_disk(store: InObjects, kept: str) -> None:
     if kept == "aggregates":
         store.on_disk.refresh("AAPL")

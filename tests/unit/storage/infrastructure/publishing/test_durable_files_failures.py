@@ -20,6 +20,7 @@ from marketpipe.storage.infrastructure.publishing.temporary_files import tempora
 from tests.simulation.disk.failing import FailingProcess, Killed, Place, failures, places_in
 from tests.simulation.disk.model import PLACE, ModelledDisk
 from tests.simulation.traits import DiskTraits
+from tests.support.examples import ALL
 
 ROOT: Final = Path(PLACE) / "store"
 JANUARY, FEBRUARY, REVISIONS = ROOT / "AAPL" / "01", ROOT / "AAPL" / "02", ROOT / "revisions"
@@ -181,7 +182,7 @@ def test_a_file_is_the_old_or_the_new_one_whatever_fails_and_to_repeat_it_ends_a
 @pytest.mark.parametrize(("scenario", "has_links"), SCENARIOS)
 def test_what_was_reported_as_stored_is_stored_after_a_power_loss(scenario: Scenario, has_links: bool) -> None:
     _, after, _ = calm(scenario, has_links)
-    for loss in range(25):
+    for loss in range(25 if ALL else 5):
         world = World(has_links=has_links)
         world.does(scenario)
         world.disk.lose_power(Random(loss))

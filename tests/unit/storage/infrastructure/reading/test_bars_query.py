@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from datetime import date
 
-import duckdb
 import pytest
 
 from marketpipe.storage.infrastructure.reading.bars_query import BarsQuery, Rows, bars_query
 from marketpipe.storage.infrastructure.reading.needed_bars import ALL, NeededBars
 from marketpipe.storage.infrastructure.reading.select_syntax import COLUMNS, ExactBars
-from marketpipe.storage.infrastructure.reading.syntax_tree import syntax_tree
+from tests.support.parsed_queries import parsed
 
 MAY = {"first": date(2024, 5, 2), "last": date(2024, 5, 3)}
 
 
 def found(sql: str) -> BarsQuery | None:
-    with duckdb.connect() as connection:
-        return bars_query(sql, syntax_tree(connection, sql))
+    return bars_query(sql, parsed(sql))
 
 
 @pytest.mark.parametrize(

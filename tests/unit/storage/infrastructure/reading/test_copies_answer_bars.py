@@ -37,7 +37,7 @@ from tests.support.answered_queries import (
     queries_of,
 )
 from tests.support.builders import CALENDAR, day
-from tests.support.examples import examples
+from tests.support.examples import examples, some
 from tests.support.store_on_disk import StoreOnDisk
 
 COLUMNS = (
@@ -53,7 +53,7 @@ COLUMNS = (
     "vwap",
     "session",
 )
-FORMS = pytest.mark.parametrize("form", ["parquet", "arrow"])
+FORMS = pytest.mark.parametrize("form", some(["arrow", "parquet"]))
 
 
 symbols = st.lists(st.sampled_from([*SYMBOLS, "GONE"]), min_size=1, max_size=3)

@@ -7,32 +7,29 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.storage.infrastructure.reading.copies_answer_figures import Figure, symbol_figures
-from marketpipe.storage.infrastructure.reading.syntax_tree import syntax_tree
 from marketpipe.testing import bar
 from tests.support.answered_queries import SYMBOLS, AnsweredQuery, QueryOfDuckDBAlone, queries_of
 from tests.support.builders import day
 from tests.support.examples import examples
+from tests.support.parsed_queries import parsed
 from tests.support.store_on_disk import StoreOnDisk
 
 
 def is_understood(sql: str) -> bool:
-    with duckdb.connect() as connection:
-        return symbol_figures(sql, syntax_tree(connection, sql)) is not None
+    return symbol_figures(sql, parsed(sql)) is not None
 
 
 def test_figures_are_understood() -> None:
     sql = (
         "SELECT avg(close) AS mean, symbol, count(*) AS n FROM bars WHERE symbol = 'A' GROUP BY symbol ORDER BY symbol"
     )
-    with duckdb.connect() as connection:
-        found = symbol_figures(sql, syntax_tree(connection, sql))
+    found = symbol_figures(sql, parsed(sql))
 
     assert found is not None
     assert found.figures == (

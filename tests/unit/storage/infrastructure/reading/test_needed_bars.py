@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
-import duckdb
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -16,10 +15,12 @@ from marketpipe.shared_kernel.domain.errors import ConfigurationError, MarketPip
 from marketpipe.shared_kernel.domain.timeframe import Timeframe
 from marketpipe.storage.infrastructure.reading.duckdb_query import VIEWS, DuckDBQuery
 from marketpipe.storage.infrastructure.reading.needed_bars import ALL, NeededBars, needed_bars
-from marketpipe.storage.infrastructure.reading.syntax_tree import Tree, syntax_tree
+from marketpipe.storage.infrastructure.reading.syntax_tree import Tree
 from marketpipe.testing import bar
 from tests.support.builders import CALENDAR, day
 from tests.support.examples import examples
+from tests.support.examples import some as some_cases
+from tests.support.parsed_queries import parsed
 from tests.support.store_on_disk import StoreOnDisk
 
 SYMBOLS = ("AAPL", "BRK.B", "MSFT")
@@ -32,8 +33,7 @@ def some(*symbols: str, first: date = date.min, last: date = date.max) -> Needed
 
 
 def found(sql: str) -> Mapping[str, NeededBars]:
-    with duckdb.connect() as connection:
-        return needed_bars(syntax_tree(connection, sql), VIEWS)
+    return needed_bars(parsed(sql), VIEWS)
 
 
 UNDERSTOOD = {
@@ -135,7 +135,7 @@ class UnrestrictedQuery(DuckDBQuery):
         return {}
 
 
-@pytest.fixture(scope="module", params=["none", "arrow"])
+@pytest.fixture(scope="module", params=some_cases(["arrow", "none"]))
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> StoreOnDisk:
     store = StoreOnDisk(tmp_path_factory.mktemp("store"))
     for number, symbol in enumerate(SYMBOLS):
