@@ -204,7 +204,7 @@ def test_a_second_update_does_nothing_and_says_why(tmp_path: Path) -> None:
 
     assert (first.returncode, second.returncode, second.stdout) == (0, 0, "")
     assert "an update, compact, drop, recover or copy of this store is running" in second.stderr
-    assert "does nothing" in second.stderr
+    assert "nothing was done" in second.stderr
     assert requests == 0
 
 

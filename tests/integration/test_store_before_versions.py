@@ -82,7 +82,7 @@ def test_the_state_is_migrated_and_marks_the_files_as_they_are(store: Path) -> N
 
     assert run(store, "ingest").code == 0
 
-    assert asked(store, "PRAGMA user_version") == [(7,)]
+    assert asked(store, "PRAGMA user_version") == [(8,)]
     found = asked(store, "SELECT symbol, trading_date, mark FROM partitions")
     assert len(found) == 8
     for symbol, date, mark in found:
