@@ -91,9 +91,10 @@ test: $(VENV)/.installed-dev
 run-tests: $(VENV)/.installed-dev
 	MARKETPIPE_SERVERS=later $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests
 
-# A file's tests stay in one process: each process has servers of its own.
+# A file's tests stay in one process: each process has servers of its own. The long ones come first.
 test-servers: $(VENV)/.installed-servers
-	MARKETPIPE_SERVERS=only $(BIN)/python -m pytest -n 2 --dist loadfile tests/servers tests/contract tests/integration/test_report_in_a_browser.py
+	MARKETPIPE_SERVERS=only $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
+		tests/servers tests/contract tests/integration/test_report_in_a_browser.py
 
 test-thoroughly: $(VENV)/.installed-dev
 	$(THOROUGH) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(THOROUGH_TESTS)

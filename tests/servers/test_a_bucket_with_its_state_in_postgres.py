@@ -16,6 +16,8 @@ import pytest
 
 from marketpipe import place_parts
 from marketpipe.config import load_store_config
+from marketpipe.ingestion.infrastructure.postgres.postgres_state import PostgresState
+from marketpipe.shared_kernel.infrastructure.system_clock import SystemClock
 from marketpipe.storage.infrastructure.objects.obstore_objects import s3_objects
 from marketpipe.store import Store
 from tests.support.child_processes import wait_until
@@ -123,7 +125,7 @@ def test_gc_removes_what_is_older_than_the_grace_time_and_nothing_else_while_ano
 
     with stores.opened(swept) as store:
         while ingesting.poll() is None:
-            place_parts.new_orphan_collector(store._parts).collect(timedelta(seconds=GRACE_SECONDS))
+            place_parts.new_orphan_collector(store._parts, lambda: None).collect(timedelta(seconds=GRACE_SECONDS))
             if ORPHAN not in stores.objects():
                 going_on.set()
     out, errors = ingesting.communicate()
@@ -194,14 +196,18 @@ def test_a_copy_that_is_killed_between_the_files_and_the_state_is_carried_on_wit
     disk, bucket = stores.on_disk("disk"), stores.in_bucket("bucket")
     stores.fill(disk)
     words = ("copy", f"{disk}.yaml", f"{bucket}.yaml")
+    PostgresState(stores.databases[-1], "another store", SystemClock()).close()  # makes the tables
     with psycopg.connect(stores.databases[-1]) as other:
-        other.execute("CREATE SCHEMA marketpipe")  # who makes the tables has to wait
+        other.execute("LOCK TABLE marketpipe.jobs IN SHARE MODE")  # who writes the state has to wait
         copying = start_marketpipe(*words, cwd=stores.folder, env=stores.env)
         with psycopg.connect(stores.databases[-1], autocommit=True) as watching:
             wait_until(lambda: _waits(watching) or copying.poll() is not None)
         copying.kill()
         assert copying.wait() == -signal.SIGKILL
         other.rollback()
+    assert "holds the lock update" in stores.run_words(*words, code=1).stderr
+    with psycopg.connect(stores.databases[-1], autocommit=True) as watching:
+        wait_until(lambda: not _lives(watching))
     put = stores.objects()
     assert len(put) == 1
     assert stores.objects("copying/") == {"copying/source"}
@@ -217,5 +223,12 @@ def test_a_copy_that_is_killed_between_the_files_and_the_state_is_carried_on_wit
 
 def _waits(connection: psycopg.Connection[Any]) -> bool:
     found = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'").fetchone()
+    assert found is not None
+    return bool(found[0])
+
+
+def _lives(connection: psycopg.Connection[Any]) -> bool:
+    """Return whether a process counts as living: for 30 seconds after its last sign of life."""
+    found = connection.execute("SELECT count(*) FROM marketpipe.holders WHERE marketpipe.is_alive(holder)").fetchone()
     assert found is not None
     return bool(found[0])

@@ -35,7 +35,7 @@ from marketpipe.shared_kernel.infrastructure.system_clock import SystemClock
 from tests.support.builders import day
 from tests.support.checkpoints import CHECKED_AT as NOW
 from tests.support.checkpoints import answer, record
-from tests.support.child_processes import run
+from tests.support.child_processes import run, wait_until
 from tests.support.postgres_server import PASSWORD, WITH_PASSWORD, PostgresServer, running_postgres
 from tests.support.postgres_states import connected, states_in
 
@@ -136,6 +136,23 @@ def test_a_commit_whose_answer_is_lost_takes_place_once(state: PostgresState, da
 
     assert (session.losses, session.number) == (0, 1)
     assert value_of(database_url, "SELECT changes FROM stores WHERE location = '../data'") == 1
+
+
+def test_a_transaction_that_was_idle_for_too_long_goes_on(state: PostgresState, database_url: str) -> None:
+    """As while a bucket does not answer: the server ends the transaction, and says so with a code of its own."""
+    session = Session(database_url, "tests", "tests/1")
+    session.connected().execute("SET idle_in_transaction_session_timeout = '50ms'")
+    transaction = Transaction(session, (state._database.store_id, "../data"))
+
+    transaction.begin()
+    transaction.execute("UPDATE stores SET changes = changes + ? WHERE location = ?", (1, "../data"))
+    ended = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'marketpipe tests/1'"
+    wait_until(lambda: value_of(database_url, ended) == 0)
+    transaction.execute("UPDATE stores SET changes = changes + ? WHERE location = ?", (1, "../data"))
+    transaction.commit()
+    session.disconnect()
+
+    assert value_of(database_url, "SELECT changes FROM stores WHERE location = '../data'") == 2
 
 
 def test_a_transaction_that_would_read_something_else_after_the_loss_is_not_committed(

@@ -27,8 +27,8 @@ OPTIONS: Final = (
     "-c statement_timeout=0 -c client_encoding=UTF8"
 )
 OUR_WORDS: Final = "the state in "
-OF_AN_OUTAGE: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "53300"})
-"""Shutting down, crashed, starting, idle for too long, too many connections."""
+OF_AN_OUTAGE: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03", "25P04", "53300"})
+"""Shutting down, crashed, starting, idle for too long (alone, or in a transaction), too many connections."""
 TO_REPEAT: Final = frozenset({"40001", "40P01"})
 """Another transaction was in the way, and this one was rolled back."""
 OF_DAMAGE: Final = frozenset({"XX001", "XX002", "42P01", "42703"})
@@ -42,10 +42,10 @@ RECOVER: Final = "'marketpipe recover' builds a new one from the stored files"
 
 def is_outage(error: psycopg.Error) -> bool:
     """Whether the connection is lost, or can not be made now."""
-    if not isinstance(error, psycopg.OperationalError):
-        return False
     code = error.sqlstate
-    return code is None or code.startswith("08") or code in OF_AN_OUTAGE
+    if code is None:
+        return isinstance(error, psycopg.OperationalError)
+    return code.startswith("08") or code in OF_AN_OUTAGE
 
 
 def is_to_repeat(error: psycopg.Error) -> bool:

@@ -91,8 +91,11 @@ def s3_objects(
             S3Store(bucket, prefix=prefix, config=config, client_options=options, retry_config=retries)
             for retries in (RETRIES, NO_RETRY)
         ]
-    except _errors() as error:
-        raise ConfigurationError(_told(f"{place} cannot be used", error)) from None  # its text may have keys
+    except _errors():  # nothing was asked for yet, so it is a setting; the text of the error may have keys
+        raise ConfigurationError(
+            f"{place} cannot be used: a setting is missing or not valid; check the bucket and the AWS_… variables: "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY belong together"
+        ) from None
     return ObstoreObjects(clients[0], place, machine, on_request, once=clients[1])
 
 
