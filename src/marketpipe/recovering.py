@@ -12,7 +12,7 @@ from marketpipe.parts import Parts
 from marketpipe.runs import Runs
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 
-from . import composition, place_parts, side_rings, store_locks
+from . import composition, place_parts, side_rings, store_locks, transfer_parts
 
 if TYPE_CHECKING:
     from marketpipe.ingestion.application.recovery import StateRecoverer
@@ -32,12 +32,13 @@ def recover(self: RecoverableStore, *, force: bool = False) -> RecoveryReport:
 
     Of a store in a bucket the objects tell which files there are: the newest snapshot that ``gc`` wrote, and all that
     was put since; the log of a published table tells what that consists of. Days without bars leave no file: they will
-    be asked for once more. Raises ``ConfigurationError`` if the state can be read, if there is neither a state nor a
-    bar, or if there are files and none names its dataset, and ``StoreBusyError`` while an ingestion runs, or while a
-    bucket is collected or published.
+    be asked for once more. Raises ``ConfigurationError`` if the state can be read, if a copy into the store has not
+    ended, if there is neither a state nor a bar, or if there are files and none names its dataset, and
+    ``StoreBusyError`` while an ingestion runs, or while a bucket is collected or published.
     """
     recoverer, parts = composition.new_recoverer(self._parts), self._parts
     recoverer.must_archive(force)  # refused before a lock file is made
+    transfer_parts.refuse_part_of_a_copy(parts)
     if not is_on_disk(parts.config.output_path):
         # gc and publish-delta too: while the state is away, they would find a catalog that names no object
         not_collected = place_parts.store_lock(parts, store_locks.GC, waits=False)

@@ -106,6 +106,18 @@ class _Folders:
         return self.parts.closing(DurableFiles(self.parts.syncing, machine=self.parts.machine))
 
 
+def refuse_part_of_a_copy(parts: Parts) -> None:
+    """Raise ``ConfigurationError`` if a copy into this store has not ended: a part of a store is not made a store."""
+    is_local = is_on_disk(parts.config.output_path)
+    source = _Folders(parts).mark() if is_local else _Bucket(parts).mark()
+    if source is not None:
+        place, mark = url_of(parts.config.output_path.absolute()), MARK_FILE if is_local else MARK_OBJECT
+        raise ConfigurationError(
+            f"nothing was recovered: a copy of {source} to {place} has not ended; run the same 'marketpipe copy' "
+            f"again. If {source} is gone, remove {mark} there first: then what was copied is recovered"
+        )
+
+
 @define(eq=False)
 class StoreTransfer:
     """Copies a store whose place is called ``name``.

@@ -196,6 +196,8 @@ def test_a_copy_that_was_killed_is_begun_again(kept: Kept, target: str, moment: 
         with opened(kept, other) as half:
             assert half.dataset() is None
             assert (target == "disk") == bool(half._known_symbols())
+            with pytest.raises(ConfigurationError, match=r"nothing was recovered: a copy of .* has not ended"):
+                half.recover()
     copied(kept, one, other)
 
     assert answers_of(kept, other) == answers_of(kept, one)

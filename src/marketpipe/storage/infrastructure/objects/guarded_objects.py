@@ -175,5 +175,6 @@ class ProbedObjects:
         if not self.catalog.has_any("") and next(packs_in(self.store), None) is not None:
             raise ConfigurationError(
                 f"{self.state.place} has objects already, and the state knows no file in them: if it was lost, "
-                "'marketpipe recover' makes it again; or else name another prefix"
+                "'marketpipe recover' makes it again; if a 'marketpipe copy' to there was killed, run that again; or "
+                "else name another prefix"
             )
