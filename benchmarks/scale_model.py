@@ -38,13 +38,18 @@ OBJECTS_A_PAGE: Final = 1.1
 """benchmarks/fewest_writes.py: 105 writes for a million bars of liquid symbols and 110 for thin ones, official days and
 aggregates included; a page has 10,000 bars."""
 OFFICIAL_DAYS_A_REQUEST: Final = 10_000
-BYTES_A_BAR: Final = 18.5, 91.0
-"""Of a day file with 390 bars and with 20; between them the bytes of a file that do not depend on its bars matter."""
-COMPACTED_BYTES_A_BAR: Final = 10.8
-MONTH_OBJECT_BYTES: Final = 128 * 2**20
+DAY_FILE_BYTES: Final = 14.3, 106.1
+"""For a bar of a day file with 390 bars and with 20: a file has bytes that do not depend on how many bars it has."""
+STORED_BYTES, COMPACTED_BYTES = (22.8, 185.4), (24.8, 249.0)
+"""The same of all objects: bars, aggregates and official days as they are by default, and the ends of the objects. Half
+a year of 8 and of 100 symbols, after ``gc``. The bytes of day files stay as they are in an object of a month, which
+lists each day as a table of its own."""
+OBJECT_DAYS, OBJECT_BYTES = 16_384, 128 * 2**20
+"""Days and bytes of day files that an object of a month has at most."""
 INTRADAY_TIMEFRAMES: Final = 3
-BYTES_A_ROW: Final = 420
-"""Estimated, of PostgreSQL for a symbol-day: its place, its checkpoint and its version, with their indexes."""
+STATE_BYTES, COMPACTED_STATE_BYTES = 1_050, 900
+"""Of PostgreSQL 15 for a symbol-day, with indexes, just vacuumed, before and after: its place, its checkpoint and its
+version, of which only the place goes when its month is compacted."""
 GET_OF_A_MILLION, PUT_OF_A_MILLION, GIGABYTE_MONTH = 0.40, 5.00, 0.023
 """Dollars: list prices of S3 Standard; write requests and listings cost the same."""
 
@@ -65,7 +70,10 @@ class Cost:
     bars: float = 0.0
     requests: int = 0
     objects: float = 0.0
+    months: int = 1
+    day_file_bytes: float = 0.0
     bytes_stored: float = 0.0
+    compacted_bytes: float = 0.0
     symbol_months: int = 0
     symbol_years: int = 0
 
@@ -80,7 +88,8 @@ class Cost:
 
     @property
     def month_objects(self) -> int:
-        return max(1, math.ceil(self.bars * COMPACTED_BYTES_A_BAR / MONTH_OBJECT_BYTES))
+        days, size = self.symbol_days / self.months, self.day_file_bytes / self.months
+        return self.months * max(math.ceil(days / OBJECT_DAYS), math.ceil(size / OBJECT_BYTES))
 
     @property
     def gets_to_compact(self) -> float:
@@ -126,12 +135,14 @@ def one_day(drawn: DrawnSymbols) -> Cost:
 
 
 def _cost(drawn: DrawnSymbols, wanted: Mapping[Symbol, Sequence[int]]) -> Cost:
-    cost = Cost()
+    cost = Cost(months=math.ceil(max(map(len, wanted.values())) / SESSIONS_A_MONTH))
     for name, positions in wanted.items():
         days, bars = len(positions), drawn.bars[name] * len(positions)
         cost.symbol_days += days
         cost.bars += bars
-        cost.bytes_stored += bars * _bytes_a_bar(drawn.bars[name])
+        cost.day_file_bytes += bars * _bytes_a_bar(drawn.bars[name], DAY_FILE_BYTES)
+        cost.bytes_stored += bars * _bytes_a_bar(drawn.bars[name], STORED_BYTES)
+        cost.compacted_bytes += bars * _bytes_a_bar(drawn.bars[name], COMPACTED_BYTES)
         cost.symbol_months += math.ceil(days / SESSIONS_A_MONTH)
         cost.symbol_years += math.ceil(days / SESSIONS_A_YEAR)
     limits = PackingLimits(PAGE_BARS, SYMBOLS_A_REQUEST, WORKERS)
@@ -144,9 +155,9 @@ def _cost(drawn: DrawnSymbols, wanted: Mapping[Symbol, Sequence[int]]) -> Cost:
     return cost
 
 
-def _bytes_a_bar(bars: int) -> float:
-    """Return the bytes of a bar in a day file of so many: a fixed part of the file, and a part for each bar."""
-    many, few = BYTES_A_BAR
+def _bytes_a_bar(bars: int, measured: tuple[float, float]) -> float:
+    """Return the bytes of a bar of a day of so many, of which a part is for each bar and the rest for each day."""
+    many, few = measured
     fixed = (few - many) / (1 / 20 - 1 / 390)
     return many - fixed / 390 + fixed / bars
 
@@ -168,12 +179,13 @@ def _rows(costs: Sequence[Cost], limits: Sequence[int]) -> Iterator[tuple[str, l
     yield "gigabytes", [f"{c.bytes_stored / 1e9:,.1f}" for c in costs]
     yield "  dollars a month", [f"{c.bytes_stored / 1e9 * GIGABYTE_MONTH:,.2f}" for c in costs]
     yield "rows of the catalog", [f"{c.catalog_rows:,}" for c in costs]
-    yield "  gigabytes of PostgreSQL", [f"{c.catalog_rows * BYTES_A_ROW / 1e9:,.1f}" for c in costs]
+    yield "  gigabytes of PostgreSQL", [f"{c.symbol_days * STATE_BYTES / 1e9:,.1f}" for c in costs]
     yield "compacted: month objects", [f"{c.month_objects:,}" for c in costs]
     yield "  rows of the catalog", [f"{c.compacted_rows:,}" for c in costs]
     yield "  reads to compact", [f"{c.gets_to_compact:,.0f}" for c in costs]
     yield "  dollars to compact", [f"{_dollars_to_compact(c):,.2f}" for c in costs]
-    yield "  gigabytes", [f"{c.bars * COMPACTED_BYTES_A_BAR / 1e9:,.1f}" for c in costs]
+    yield "  gigabytes", [f"{c.compacted_bytes / 1e9:,.1f}" for c in costs]
+    yield "  gigabytes of PostgreSQL", [f"{c.symbol_days * COMPACTED_STATE_BYTES / 1e9:,.1f}" for c in costs]
 
 
 def _dollars_to_compact(cost: Cost) -> float:
