@@ -6,7 +6,7 @@ import logging
 from asyncio import CancelledError as TaskCancelledError
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Executor, Future
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -26,6 +26,20 @@ SECONDS_FOR_WORKERS: Final = 30
 SECONDS_TO_RECONNECT: Final = 10
 """After a lost connection the work in flight is lost anyway: Dask does not send it again."""
 LOST: Final = (CancelledError, TaskCancelledError, ClosedClientError, CommClosedError)
+
+
+class OpenedClient(Client):  # type: ignore[misc]  # Dask has no types
+    """A client that is closed at once if it cannot be opened.
+
+    Dask would close it when it is collected as garbage. If that is while the same thread opens another client, it waits
+    for itself for ever.
+    """
+
+    def __init__(self, *places: Any, **options: Any) -> None:
+        with ExitStack() as undo:
+            undo.callback(self.__del__)
+            super().__init__(*places, **options)
+            undo.pop_all()
 
 
 def check_security(address: str, config: PipelineConfig, environment: Mapping[str, str]) -> None:
@@ -135,7 +149,7 @@ def cluster_of(executor: Executor, config: PipelineConfig, environment: Mapping[
 
 def _connected_to(address: str) -> DaskCluster:
     try:
-        client = Client(address, timeout=SECONDS_TO_CONNECT, set_as_default=False, name="marketpipe")
+        client = OpenedClient(address, timeout=SECONDS_TO_CONNECT, set_as_default=False, name="marketpipe")
     except (OSError, TimeoutError) as error:
         raise ConfigurationError(
             f"scheduler: {address} does not answer: {error}. Start it with 'dask scheduler', or leave the key "
@@ -169,5 +183,5 @@ def _started(workers: int) -> DaskCluster:
         dashboard_address="127.0.0.1:0",
         silence_logs=logging.CRITICAL,
     )
-    client = Client(cluster, set_as_default=False, name="marketpipe")
+    client = OpenedClient(cluster, set_as_default=False, name="marketpipe")
     return DaskCluster(client, client.get_executor(pure=False), True, (client.close, cluster.close))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from marketpipe.config import PipelineConfig
-from marketpipe.dask_cluster import check_security, cluster_of
+from marketpipe.dask_cluster import OpenedClient, check_security, cluster_of
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 
 OPEN = "tcp://10.0.0.5:8786"
@@ -50,3 +51,12 @@ def test_an_open_scheduler_is_taken_if_both_name_it() -> None:
 def test_an_executor_that_is_not_of_dask_is_refused() -> None:
     with ThreadPoolExecutor(1) as threads, pytest.raises(ConfigurationError, match=r"pass client\.get_executor"):
         cluster_of(threads, config(), {})
+
+
+def test_a_client_that_cannot_be_opened_is_closed_at_once() -> None:
+    """Not when it is collected: that may be while another one is opened on the same thread."""
+    before = {*threading.enumerate()}
+    with pytest.raises((TypeError, RuntimeError)) as error:  # there are no certificates
+        OpenedClient("tls://127.0.0.1:1", timeout=1, set_as_default=False)
+    assert error.value.__traceback__ is not None  # and with it the client, which its frames have
+    assert not any(thread.name == "IO loop" for thread in {*threading.enumerate()} - before)
