@@ -237,6 +237,8 @@ def test_a_state_that_is_lost_while_gc_works_lets_no_object_be_removed(kept: Kep
         store.gc(AT_ONCE, alone=True, dry_run=dry_run)
 
     assert kept.keys("") == before
+    with kept.open() as store, pytest.raises(ConfigurationError, match="the state knows no file in them"):
+        store.ingest()
 
 
 def test_a_new_state_is_not_begun_over_the_objects_of_one_that_was_lost(kept: Kept) -> None:

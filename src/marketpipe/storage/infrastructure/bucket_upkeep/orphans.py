@@ -60,6 +60,7 @@ class OrphanCollector:
         covered = [pack.key for pack in packs if pack.modified_ns < before]
         key = snapshot_key(former)
         entry = entry_of(key)
+        self.confirm()  # a catalog that was lost would be made anew by the entry, and would no longer look lost
         self.catalog.change(CatalogChange(placed=[entry]))
         snapshot = written_snapshot(self.catalog, covered)
         self.confirm()  # after the last question to the catalog, and before the first change of the bucket
