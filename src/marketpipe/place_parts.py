@@ -198,11 +198,12 @@ def new_table_publication(parts: Parts) -> TablePublication:
     from marketpipe.storage.application.table_publication import TablePublication
     from marketpipe.storage.infrastructure.published_table.delta_log import ROOT, DeltaLog
     from marketpipe.storage.infrastructure.published_table.table_contents import LiveTable
+    from marketpipe.storage.infrastructure.published_table.table_copies import TableCopies
 
     at, now = (file_catalog(parts), object_store(parts)), partial(now_ns, parts)
     place = f"{url_of(parts.config.output_path)}/{ROOT.rstrip('/')}"
-    source = LiveTable(*at, parts.machine.new_name, now, parts.machine.threads.executor)
-    return TablePublication(source, DeltaLog(*at, place, now, parts.clock.sleep), place)
+    copies = TableCopies(*at, parts.machine.new_name, now, parts.machine.threads.executor)
+    return TablePublication(LiveTable(copies), DeltaLog(*at, place, now, parts.clock.sleep), place)
 
 
 def new_recovered_catalog(parts: Parts) -> RecoveredCatalog:

@@ -19,6 +19,7 @@ from marketpipe.storage.domain.published_table import TableContents
 from marketpipe.storage.infrastructure.objects.change_notes import KNOWN, with_note
 from marketpipe.storage.infrastructure.objects.month_objects import MonthObjects
 from marketpipe.storage.infrastructure.published_table.table_contents import LiveTable
+from marketpipe.storage.infrastructure.published_table.table_copies import TableCopies
 from tests.support.bar_stores import at
 from tests.support.builders import day
 from tests.support.in_memory_file_catalog import InMemoryFileCatalog
@@ -75,7 +76,7 @@ class TableStore:
                 self.store.keep((day(symbol, date), [at(0), at(1)]))
         names = (f"c{number}" for number in count())
         place = self.objects.catalog, self.objects.store, lambda: next(names), lambda: NOW, REAL_THREADS.executor
-        self.table = LiveTable(*place, **changes)
+        self.table = LiveTable(TableCopies(*place), **changes)
 
     def correct(self, symbol: str, date: str, *minutes: int) -> None:
         self.store.keep((day(symbol, date), [at(minute) for minute in minutes]))

@@ -7,7 +7,7 @@ in pieces, so that the next correction makes a new copy of a piece. Only what ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, groupby
 from operator import attrgetter
 from typing import Final
@@ -15,16 +15,15 @@ from typing import Final
 from attrs import define, field
 
 from marketpipe.shared_kernel.domain.errors import ObjectLostError
-from marketpipe.shared_kernel.domain.object_catalog import FileCatalog, PlacedFile
+from marketpipe.shared_kernel.domain.object_catalog import PlacedFile
 from marketpipe.storage.domain.published_table import TableContents, TableFile
 from marketpipe.storage.infrastructure.compacted.month_file import MONTH_FILE
 from marketpipe.storage.infrastructure.compacted.parquet_footers import NotAFooter
 from marketpipe.storage.infrastructure.objects.change_notes import KNOWN
 from marketpipe.storage.infrastructure.objects.month_objects import FIGURES, OBJECT_BYTES
-from marketpipe.storage.infrastructure.objects.object_store import ObjectStore
 from marketpipe.storage.infrastructure.objects.table_objects import MOST_ROW_GROUPS
 from marketpipe.storage.infrastructure.published_table.changed_files import all_files, changed_files
-from marketpipe.storage.infrastructure.published_table.table_copies import NewExecutor, TableCopies
+from marketpipe.storage.infrastructure.published_table.table_copies import TableCopies
 from marketpipe.storage.infrastructure.published_table.table_parts import (
     TablePart,
     figures_of,
@@ -41,41 +40,35 @@ NOTHING: Final = TablePart()
 
 @define(eq=False)
 class LiveTable:
-    """``TableSource`` over a catalog and a bucket."""
+    """``TableSource`` over a catalog and a bucket, in which ``copies`` are made."""
 
-    catalog: FileCatalog
-    store: ObjectStore
-    new_name: Callable[[], str]
-    now_ns: Callable[[], int]
-    new_executor: NewExecutor
+    copies: TableCopies
     object_bytes: int = field(default=OBJECT_BYTES, kw_only=True)
     piece_bytes: int = field(default=PIECE_BYTES, kw_only=True)
 
     def contents(self) -> TableContents:
-        copies = TableCopies(self.catalog, self.store, self.new_name, self.now_ns, self.new_executor)
-        before, known, made = last_reading(self.catalog), known_parts(self.catalog), list[str]()
-        read = None if before is None else changed_files(self.catalog, known)
+        catalog, copies = self.copies.catalog, self.copies
+        before, known, made = last_reading(catalog), known_parts(catalog), list[str]()
+        read = None if before is None else changed_files(catalog, known)
         is_whole = read is None
-        read = read or all_files(self.catalog, known)
+        read = read or all_files(catalog, known)
         parts = dict[str, TablePart]()
         for name, files in read.files.items():
             live = [files[folder] for folder in sorted(files.keys() - read.mixed)]
             mixed = sorted(files.keys() & read.mixed)
-            parts[name] = self._part(name, live, mixed, copies, made)
-        removed = [*read.notes, *self._unneeded(parts, known, copies, is_whole=is_whole)]
-        record_reading(self.catalog, before, f"{KNOWN}{self.new_name()}", parts, removed, self.now_ns())
+            parts[name] = self._part(name, live, mixed, made)
+        removed = [*read.notes, *self._unneeded(parts, known, is_whole=is_whole)]
+        record_reading(catalog, before, f"{KNOWN}{copies.new_name()}", parts, removed, copies.now_ns())
         now = [part for _, part in sorted({**known, **parts}.items())]
         left = dict.fromkeys(chain.from_iterable(part.left for part in now))  # a month is left of several parts
         return TableContents(tuple(chain.from_iterable(part.files for part in now)), tuple(made), tuple(left))
 
-    def _part(
-        self, name: str, files: Sequence[PlacedFile], mixed: Sequence[str], copies: TableCopies, made: list[str]
-    ) -> TablePart:
+    def _part(self, name: str, files: Sequence[PlacedFile], mixed: Sequence[str], made: list[str]) -> TablePart:
         """Return a part of just these files; the keys of the objects that are made for it are added to ``made``."""
         left = [f"{folder}: it has days in its month file and as files: run 'marketpipe compact'" for folder in mixed]
         figures = dict[str, TableFile]()
         if name.endswith(f"/{MONTH_FILE}"):
-            figures = figures_of(self.catalog, {file.object for file in files})
+            figures = figures_of(self.copies.catalog, {file.object for file in files})
         whole, loose = list[TableFile](), list[PlacedFile]()
         for key, some in groupby(sorted(files, key=attrgetter("object")), attrgetter("object")):
             found = [*some]
@@ -85,7 +78,7 @@ class LiveTable:
                 loose += found
         for group in self._groups(loose, figures):
             try:
-                copy, is_new = copies.copy(name, group)
+                copy, is_new = self.copies.copy(name, group)
             except (NotAFooter, ObjectLostError) as error:
                 left.append(f"{group[0].path} and {len(group) - 1} more: {error}")
                 continue
@@ -106,18 +99,18 @@ class LiveTable:
             yield from _limited(together, self.object_bytes)
 
     def _unneeded(
-        self, parts: Mapping[str, TablePart], known: Mapping[str, TablePart], copies: TableCopies, *, is_whole: bool
+        self, parts: Mapping[str, TablePart], known: Mapping[str, TablePart], *, is_whole: bool
     ) -> Iterator[str]:
         """Yield the entries of copies that are not used any more, and those of objects of which no file is live."""
         used = {file.key for part in parts.values() for file in part.files}
         live = {key for part in parts.values() for key in part.objects}
         if is_whole:
-            yield from copies.unused("", used)
-            entries = [file.path for file in self.catalog.below(FIGURES.rstrip("/"))]
+            yield from self.copies.unused("", used)
+            entries = [file.path for file in self.copies.catalog.below(FIGURES.rstrip("/"))]
             yield from (path for path in entries if path.removeprefix(FIGURES) not in live)
             return
         for name in parts:
-            yield from copies.unused(name, used)
+            yield from self.copies.unused(name, used)
             yield from (FIGURES + key for key in known.get(name, NOTHING).objects if key not in live)
 
 

@@ -12,6 +12,7 @@ from marketpipe.shared_kernel.infrastructure.machine.threads import REAL_THREADS
 from marketpipe.storage.domain.published_table import TableContents
 from marketpipe.storage.infrastructure.objects.change_notes import KNOWN, NOTES
 from marketpipe.storage.infrastructure.published_table.table_contents import LiveTable
+from marketpipe.storage.infrastructure.published_table.table_copies import TableCopies
 from tests.support.live_tables import DATES, TableStore
 from tests.support.object_disks import NOW
 
@@ -127,9 +128,9 @@ def test_of_two_publishers_the_one_that_was_overtaken_changes_nothing() -> None:
         known.append([*store.catalog.below("tables/parts"), *store.catalog.below(KNOWN.rstrip("/"))])
         return put_new(key, content)
 
-    other = LiveTable(store.catalog, store.objects.store, lambda: "other", lambda: NOW, REAL_THREADS.executor)
     names = iter(["o1", "o2", "o3", "o4"])
-    other.new_name = lambda: next(names)
+    place = store.catalog, store.objects.store, lambda: next(names), lambda: NOW, REAL_THREADS.executor
+    other = LiveTable(TableCopies(*place))
     store.objects.store.put_new = overtaken  # type: ignore[method-assign]
     with pytest.raises(StorageError, match="another process has published meanwhile"):
         store.table.contents()
