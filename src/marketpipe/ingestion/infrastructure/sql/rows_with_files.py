@@ -8,10 +8,8 @@ from contextlib import contextmanager
 from attrs import field, frozen
 
 from marketpipe.ingestion.infrastructure.sql.database import Row
-from marketpipe.ingestion.infrastructure.sql.state_rows import PLACED, ReadRows, StateRows, Table, WrittenRows
+from marketpipe.ingestion.infrastructure.sql.state_rows import APPENDED, PLACED, ReadRows, StateRows, Table, WrittenRows
 from marketpipe.shared_kernel.domain.object_catalog import PlacedFile
-
-APPENDED: str = "appended_lines"
 
 
 @frozen

@@ -17,7 +17,7 @@ from marketpipe.ingestion.infrastructure.sql.database import Row
 from marketpipe.shared_kernel.domain.errors import StateError
 from marketpipe.shared_kernel.domain.object_catalog import OF_ONE_STATE
 
-PLACED: Final = "placed_files"
+PLACED, APPENDED = "placed_files", "appended_lines"
 STORE: Final = ("provider", "feed", "adjustment", "session", "changes", "asof", "closing_auction")
 """The columns of the row of the store itself, besides its number and its location."""
 
@@ -56,7 +56,7 @@ TABLES: Final = (
     Table("runs", "kind, state", "kind, state, finished_at, seconds"),
     Table("totals", "name, labels", "name, labels, value"),
     Table(PLACED, "folder, name", "folder, name, object, start, size, modified_ns, content"),
-    Table("appended_lines", "folder, name, start", "folder, name, start, lines, modified_ns"),
+    Table(APPENDED, "folder, name, start", "folder, name, start, lines, modified_ns"),
 )
 
 

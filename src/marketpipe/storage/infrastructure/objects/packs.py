@@ -286,11 +286,14 @@ def _parsed(text: Mapping[str, Any]) -> PackIndex:
         for path, key, offset, size, ns, content in text.get("kept", ())
     ]
     of_a_group = text.get("parts", []), text.get("is_part", False)
-    figures = _figures(*text["figures"]) if "figures" in text else None
+    figures = parsed_figures(*text["figures"]) if "figures" in text else None
     return PackIndex(files, changes, text.get("moment_ns", 0), text.get("job", ""), kept, *of_a_group, figures)
 
 
-def _figures(files: int, rows: int, symbols: list[str], dates: list[str], times: list[int] | None) -> TableFigures:
+def parsed_figures(
+    files: int, rows: int, symbols: Sequence[str], dates: Sequence[str], times: Sequence[int] | None
+) -> TableFigures:
+    """Return figures of what JSON has made of them."""
     between = None if times is None else (times[0], times[1])
     return TableFigures(files, rows, (symbols[0], symbols[1]), (dates[0], dates[1]), between)
 

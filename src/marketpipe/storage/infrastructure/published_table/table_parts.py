@@ -14,9 +14,10 @@ from attrs import frozen
 
 from marketpipe.shared_kernel.domain.errors import StorageError
 from marketpipe.shared_kernel.domain.object_catalog import CatalogChange, FileCatalog, PlacedFile
-from marketpipe.storage.domain.published_table import TableFigures, TableFile
+from marketpipe.storage.domain.published_table import TableFile
 from marketpipe.storage.infrastructure.objects.change_notes import KNOWN
 from marketpipe.storage.infrastructure.objects.month_objects import FIGURES, figures_text
+from marketpipe.storage.infrastructure.objects.packs import parsed_figures
 
 PARTS: Final = "tables/parts/"
 
@@ -108,6 +109,5 @@ def _part_of(text: Mapping[str, Any]) -> TablePart:
 
 
 def _file_of(text: Mapping[str, Any]) -> TableFile:
-    (symbol, last_symbol), (date, last_date), times = text["symbols"], text["dates"], text["times"]
-    ranges = (symbol, last_symbol), (date, last_date), times and (times[0], times[1])
-    return TableFile(text["key"], text["size"], TableFigures(text["files"], text["rows"], *ranges))
+    figures = parsed_figures(*(text[name] for name in ("files", "rows", "symbols", "dates", "times")))
+    return TableFile(text["key"], text["size"], figures)
