@@ -115,7 +115,14 @@ class DaskCluster:
         return str(self.client.status) in ("closed", "closing")
 
     def has_workers(self) -> bool:
-        return not self.is_lost() and bool(self.client.scheduler_info()["workers"])
+        """Whether the scheduler has workers now. If it does not answer, True: ``is_lost`` tells soon if it is gone."""
+        if self.is_lost():
+            return False
+        try:
+            # not scheduler_info(): it returns what the client keeps, which is replaced by one without workers meanwhile
+            return bool(self.client.nthreads())
+        except OSError:
+            return True
 
     def killed(self, error: BaseException | None) -> bool:
         """Whether Dask gave a task up, because workers were killed while they carried it out."""

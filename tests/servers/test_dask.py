@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import dask
 import pytest
 from attrs import evolve
 from prometheus_client import CollectorRegistry
 
 from marketpipe import ConfigurationError, Credentials, Pipeline, PipelineConfig
+from marketpipe.dask_cluster import DaskCluster
 from marketpipe.shared_kernel.domain.errors import EngineFailedError
 from marketpipe.shared_kernel.events import AttemptLost, JobStarted
 from marketpipe.testing import Response, sessions
@@ -255,7 +257,18 @@ def test_a_stop_signal_ends_a_cluster_of_this_machine_after_the_days_in_progress
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     assert asked < 2 * len(days) - 2
-    assert plan.already_settled == files
+    assert plan.already_settled == files, errors
+
+
+def test_workers_are_seen_whatever_the_client_renews_meanwhile() -> None:
+    renewed_often = dask.config.set({"distributed.client.scheduler-info-interval": "1ms"})
+    with renewed_often, cluster(1) as servers, servers.client(1) as client:
+        connection = DaskCluster(client, client.get_executor())
+        seen = {connection.has_workers() for _ in range(500)}
+        servers.remove_worker("w0")
+        wait_until(lambda: not connection.has_workers())
+
+    assert seen == {True}
 
 
 def test_nothing_is_left_of_a_cluster_whose_run_is_killed(tmp_path: Path) -> None:

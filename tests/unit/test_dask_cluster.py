@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from marketpipe.config import PipelineConfig
-from marketpipe.dask_cluster import OpenedClient, check_security, cluster_of
+from marketpipe.dask_cluster import DaskCluster, OpenedClient, check_security, cluster_of
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
 
 OPEN = "tcp://10.0.0.5:8786"
@@ -60,3 +60,19 @@ def test_a_client_that_cannot_be_opened_is_closed_at_once() -> None:
         OpenedClient("tls://127.0.0.1:1", timeout=1, set_as_default=False)
     assert error.value.__traceback__ is not None  # and with it the client, which its frames have
     assert not any(thread.name == "IO loop" for thread in {*threading.enumerate()} - before)
+
+
+class SilentClient:
+    """Its scheduler does not answer."""
+
+    def __init__(self, status: str) -> None:
+        self.status = status
+
+    def nthreads(self) -> dict[str, int]:
+        raise OSError("Timed out trying to connect")
+
+
+@pytest.mark.parametrize(("status", "has_workers"), [("connecting", True), ("closing", False), ("closed", False)])
+def test_workers_are_given_up_only_if_their_scheduler_is_gone(status: str, has_workers: bool) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        assert DaskCluster(SilentClient(status), threads).has_workers() is has_workers
