@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from attrs import evolve
@@ -11,11 +12,14 @@ from marketpipe.ingestion.domain.store_status import RecoveryReport
 from marketpipe.parts import Parts
 from marketpipe.runs import Runs
 from marketpipe.shared_kernel.domain.errors import ConfigurationError
+from marketpipe.shared_kernel.domain.symbol import Symbol
 
 from . import composition, place_parts, side_rings, store_locks, transfer_parts
 
 if TYPE_CHECKING:
     from marketpipe.ingestion.application.recovery import StateRecoverer
+    from marketpipe.shared_kernel.events import StoredSymbolDay
+    from marketpipe.storage.application.integrity_checker import OnSymbol
 
 
 class RecoverableStore(Protocol):
@@ -27,14 +31,17 @@ class RecoverableStore(Protocol):
     _runs: Runs
 
 
-def recover(self: RecoverableStore, *, force: bool = False) -> RecoveryReport:
+def recover(self: RecoverableStore, *, force: bool = False, on_symbol: OnSymbol = lambda _, __: None) -> RecoveryReport:
     """Build a new state from the stored files if the old state is lost or damaged; ``force`` archives a good one.
 
     Of a store in a bucket the objects tell which files there are: the newest snapshot that ``gc`` wrote, and all that
     was put since; the log of a published table tells what that consists of. Days without bars leave no file: they will
-    be asked for once more. Raises ``ConfigurationError`` if the state can be read, if a copy into the store has not
-    ended, if there is neither a state nor a bar, or if there are files and none names its dataset, and
-    ``StoreBusyError`` while an ingestion runs, or while a bucket is collected or published.
+    be asked for once more. ``on_symbol`` is called before the first symbol and after each, with the number of those
+    that are done and of all.
+
+    Raises ``ConfigurationError`` if the state can be read, if a copy into the store has not ended, if there is neither
+    a state nor a bar, or if there are files and none names its dataset, and ``StoreBusyError`` while an ingestion runs,
+    or while a bucket is collected or published.
     """
     recoverer, parts = composition.new_recoverer(self._parts), self._parts
     recoverer.must_archive(force)  # refused before a lock file is made
@@ -44,12 +51,12 @@ def recover(self: RecoverableStore, *, force: bool = False) -> RecoveryReport:
         not_collected = place_parts.store_lock(parts, store_locks.GC, waits=False)
         with self._runs.run(), place_parts.update_lock(parts).acquired(), not_collected.acquired():
             set_aside = _with_catalog(parts, recoverer, force=force)
-            return _recorded(parts, composition.new_recoverer_knowing(parts), set_aside)
+            return _recorded(parts, composition.new_recoverer_knowing(parts), set_aside, on_symbol)
     if not recoverer.has_state() and not composition.new_stored_files(parts).symbols():
         raise _nothing_stored(parts)
     composition.stored_identity(parts).refuse_nameless()
     with self._runs.run(), place_parts.update_lock(parts).acquired():
-        return _recorded(parts, recoverer, recoverer.archive_state(force))
+        return _recorded(parts, recoverer, recoverer.archive_state(force), on_symbol)
 
 
 def _with_catalog(parts: Parts, recoverer: StateRecoverer, *, force: bool) -> str | None:
@@ -72,12 +79,19 @@ def _nothing_stored(parts: Parts) -> ConfigurationError:
     return ConfigurationError(f"nothing was recovered: no bars are stored at {place}, and there is no state")
 
 
-def _recorded(parts: Parts, recoverer: StateRecoverer, set_aside: str | None) -> RecoveryReport:
+def _recorded(parts: Parts, recoverer: StateRecoverer, set_aside: str | None, on_symbol: OnSymbol) -> RecoveryReport:
     files, found = composition.new_stored_files(parts), composition.stored_identity(parts).prevailing()
     symbols = sorted(files.symbols()) if found else []
-    days = ((symbol, files.stored_days(symbol, found)) for symbol in symbols if found)
+
+    def days() -> Iterator[tuple[Symbol, Iterable[StoredSymbolDay]]]:
+        on_symbol(0, len(symbols))
+        for done, symbol in enumerate(symbols, 1):
+            if found:
+                yield symbol, files.stored_days(symbol, found)
+            on_symbol(done, len(symbols))
+
     for path in [*files.strays(), *(path for symbol in symbols for path in files.strays_of(symbol))]:
         files.remove_leftover(path)
-    report = recoverer.recover(found, days, set_aside)
+    report = recoverer.recover(found, days(), set_aside)
     recorded = 0 if found is None else side_rings.recover_official_days(parts, symbols, found)
     return evolve(report, official_days=recorded)

@@ -9,8 +9,6 @@ from concurrent.futures import Executor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from attrs import evolve
-
 from marketpipe.config import DASK, Credentials, PipelineConfig, StoreConfig, is_on_disk
 from marketpipe.config.classes import FORMER
 from marketpipe.imported_stores import imported_spans, recorded_spans, refuse_other_import
@@ -49,8 +47,7 @@ from marketpipe.shared_kernel.domain.trading_date import (
 from marketpipe.shared_kernel.events import Event
 from marketpipe.shared_kernel.infrastructure.machine.machine import HERE, Machine
 from marketpipe.storage.application.aggregate_refresher import STOPPED
-from marketpipe.storage.domain.dataset_lock import DatasetLock
-from marketpipe.storage.domain.integrity import IntegrityReport, repaired_by
+from marketpipe.storage.domain.integrity import repaired_by
 from marketpipe.storage.domain.storage_metadata import AggregationReport
 
 from . import (
@@ -68,6 +65,7 @@ from . import (
     reporting,
     side_rings,
     state_copying,
+    verifying,
 )
 from .coverage_parts import assessor
 
@@ -258,6 +256,7 @@ class Store:
 
     load, export, export_query, drop = reading.load, exports.export, exports.export_query, dropping.drop
     recover, copy_state = recovering.recover, state_copying.copy_state
+    verify, freeze = verifying.verify, verifying.freeze
     compact, gc, publish_delta = compacting.compact, collecting.gc, publishing.publish_delta
     report = reporting.report
     health, metrics_registry, expose_store = monitoring.health, monitoring.metrics_registry, monitoring.expose_store
@@ -285,53 +284,6 @@ class Store:
             derived.copies_freshness(self._parts),
             derived.copy_files(self._parts),
         )
-
-    def verify(
-        self,
-        symbols: Symbols | None = None,
-        start: AnyDate | None = None,
-        end: AnyDate | None = None,
-        *,
-        lock: DatasetLock | None = None,
-    ) -> IntegrityReport:
-        """Read every byte and report files that are damaged, lost, unrecorded or foreign.
-
-        ``start`` and ``end`` are trading dates, both inclusive; without arguments everything stored is read. Changes no
-        bar. A damaged day whose size and time still agree with the record is marked as failed in the state, so that the
-        next ``ingest`` requests it again. With a ``lock`` only the frozen files are compared, with what was frozen.
-        """
-        from marketpipe.storage.application.integrity_checker import compare_with_lock
-
-        chosen, first, last = self._named_range(symbols, start, end)
-        if lock is None:
-            refuse_unknown(chosen or (), self._known_symbols(), self._config.output_path)
-            with self._recorder.run("verify") as ended:
-                return ended(self._verify(chosen, first, last))
-        if (symbols, start, end) != (None, None, None):
-            raise ConfigurationError("a lock cannot be combined with symbols or dates: it names its own")
-        return compare_with_lock(composition.new_stored_files(self._parts), lock)
-
-    def _verify(self, chosen: tuple[Symbol, ...] | None, first: TradingDate, last: TradingDate) -> IntegrityReport:
-        found = side_rings.new_integrity_checker(self._parts).check(chosen, first, last)
-        side_rings.record_figures(self._parts, chosen, first, last)
-        official = side_rings.official_problems(self._parts, chosen, first, last)
-        report = evolve(found, problems=(*found.problems, *official))
-        if not report.files and not report.problems:
-            raise ConfigurationError("nothing was verified: no file of these symbols and dates exists or was recorded")
-        return report
-
-    def freeze(
-        self, symbols: Symbols | None = None, start: AnyDate | None = None, end: AnyDate | None = None
-    ) -> DatasetLock:
-        """Return the SHA-256 of every file that a backtest of these symbols and dates reads; keep its ``.text()``.
-
-        ``start`` and ``end`` are trading dates, both inclusive. Raises ``StorageError`` for a damaged store and
-        ``ConfigurationError`` if there is nothing to freeze.
-        """
-        chosen, first, last = self._named_range(symbols, start, end)
-        refuse_unknown(chosen or (), self._known_symbols(), self._config.output_path)
-        checker = side_rings.new_integrity_checker(self._parts)
-        return checker.freeze(chosen, first, last, self._recorded_session())
 
     def _named_range(
         self, symbols: Symbols | None, start: AnyDate | None, end: AnyDate | None

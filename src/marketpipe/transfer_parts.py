@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MARK_OBJECT, MARK_FILE = "copying/source", ".copied-from"
 """What names the source in a target that is not whole yet."""
+OnFile = Callable[[int, int], None]
+"""Called with the number of files that are done, and of all."""
 CHANGED: Final = "the store was changed while it was copied: run the same command again when nothing writes to it"
 
 
@@ -160,12 +162,12 @@ class StoreTransfer:
                 raise ConfigurationError(f"nothing was copied: another store is being copied to {place}")
         self._version = place_parts.known_state(self.source).version()
 
-    def copy_files(self) -> tuple[int, int, int]:
+    def copy_files(self, on_file: OnFile) -> tuple[int, int, int]:
         """Copy all files; return how many, their bytes, and how many a copy that was killed had copied already.
 
         Those are left out. Raises ``StorageError`` and ``StateError``.
         """
-        counted = _Counted(self._files())
+        counted = _Counted(*self._files(), on_file)
         written = self._end.write(counted.files())
         self._placed = written.placed
         return counted.count, counted.size, written.already_there
@@ -187,7 +189,7 @@ class StoreTransfer:
         """Remove the mark: the copy is a store like any other."""
         self._end.remove_mark()
 
-    def _files(self) -> Iterator[NewPackedFile]:
+    def _files(self) -> tuple[int, Iterator[NewPackedFile]]:
         from marketpipe.storage.infrastructure.bucket_upkeep.file_transfer import files_of_a_bucket, files_on_disk
 
         areas = place_parts.areas(self.source)
@@ -203,13 +205,17 @@ class StoreTransfer:
 
 @define
 class _Counted:
-    """Counts files as they pass."""
+    """Counts files as they pass; one is done when the next one is wanted."""
 
+    expected: int
     given: Iterator[NewPackedFile]
+    on_file: OnFile
     count: int = 0
     size: int = 0
 
     def files(self) -> Iterator[NewPackedFile]:
+        self.on_file(0, self.expected)
         for file in self.given:
-            self.count, self.size = self.count + 1, self.size + len(file.content)
             yield file
+            self.count, self.size = self.count + 1, self.size + len(file.content)
+            self.on_file(self.count, self.expected)

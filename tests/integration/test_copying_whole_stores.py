@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import groupby, product
 from pathlib import Path
 from types import SimpleNamespace
@@ -63,7 +64,7 @@ def filled(kept: Kept, kind: str) -> PipelineConfig:
 
 
 def copied(kept: Kept, one: StoreConfig, other: StoreConfig) -> StoreCopyReport:
-    return copy_store(one, other, new_store=lambda config: opened(kept, config))
+    return copy_store(one, other, new_store=partial(opened, kept))
 
 
 def answers_of(kept: Kept, config: StoreConfig) -> list[object]:
@@ -76,9 +77,10 @@ def answers_of(kept: Kept, config: StoreConfig) -> list[object]:
 @pytest.mark.parametrize(("source", "target"), some(product(reversed(KINDS), KINDS)))
 def test_the_copy_answers_as_the_original(kept: Kept, source: str, target: str) -> None:
     one, other = filled(kept, source), config_of(kept.root, target, "other")
-    before = answers_of(kept, one)
-    copied(kept, one, other)
+    before, done = answers_of(kept, one), list[tuple[int, int]]()
+    files = copy_store(one, other, new_store=partial(opened, kept), on_file=lambda *step: done.append(step)).files
 
+    assert done == [(number, files) for number in range(files + 1)]
     assert answers_of(kept, other) == before == answers_of(kept, one)
     kept.provider.forget()
     with opened(kept, other) as store:
@@ -180,7 +182,7 @@ def dying(moment: str) -> Callable[..., transfer_parts.StoreTransfer]:
 
 def carry_out(transfer: transfer_parts.StoreTransfer) -> None:
     transfer.begin()
-    transfer.copy_files()
+    transfer.copy_files(lambda _, __: None)
     transfer.copy_state()
     transfer.end()
 
@@ -239,7 +241,7 @@ def test_a_copy_says_what_was_there_already(kept: Kept, target: str) -> None:
     with opened(kept, one) as source, opened(kept, other) as end:
         transfer = transfer_parts.StoreTransfer(source._parts, end._parts, str(one.output_path))
         transfer.begin()
-        transfer.copy_files()
+        transfer.copy_files(lambda _, __: None)
     kept.clock.advance(60)
 
     again = copied(kept, one, other)

@@ -78,11 +78,12 @@ def rot(path: Path) -> None:
 
 
 def test_verify_reads_everything_and_changes_nothing(tmp_path: Path, asked: ScriptedProvider) -> None:
-    before = fingerprints(tmp_path)
+    before, done = fingerprints(tmp_path), list[tuple[int, int]]()
     with at_rest(tmp_path) as store:
-        report = store.verify()
+        report = store.verify(on_symbol=lambda *step: done.append(step))
 
     assert report.ok
+    assert done == [(0, 2), (1, 2), (2, 2)]
     assert report.files == len(before)
     assert fingerprints(tmp_path) == before
 
@@ -149,17 +150,18 @@ def test_a_second_check_reports_the_same_damage(tmp_path: Path, asked: ScriptedP
 def test_a_recovered_state_asks_only_for_the_days_that_left_no_file(tmp_path: Path, asked: ScriptedProvider) -> None:
     with at_rest(tmp_path) as store:
         before = {item.symbol: (item.complete, item.bars, item.rejected) for item in store.status().symbols}
-    whole = fingerprints(tmp_path)
+    whole, done = fingerprints(tmp_path), list[tuple[int, int]]()
     shutil.rmtree(tmp_path / "state")
 
     with at_rest(tmp_path) as store:
-        report = store.recover()
+        report = store.recover(on_symbol=lambda *step: done.append(step))
         after = {item.symbol: (item.complete, item.bars, item.rejected) for item in store.status().symbols}
         assert store.coverage(["MSFT"], TUESDAY, FRIDAY).ok
         assert store.verify().ok
 
     assert (report.symbol_days, report.partial, report.bars, report.rejected) == (8, 0, 29, 2)
     assert (str(report.session), report.set_aside, report.ok) == ("extended", None, True)
+    assert done == [(0, 2), (1, 2), (2, 2)]
     assert after == before
     with pipeline(config(tmp_path, ["AAPL", "MSFT"], TUESDAY, NO_BARS, timeframes=["1d"]), asked) as again:
         again.ingest()

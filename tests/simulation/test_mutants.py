@@ -48,9 +48,9 @@ def test_a_text_that_is_no_longer_there_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_mutant_is_a_copy_with_its_changes(tmp_path: Path) -> None:
-    mutant = Mutant("verify is another", change("store.py", "def _verify(", "def _other("))
+    mutant = Mutant("verify is another", change("verifying.py", "def _verified(", "def _other("))
     mutant.write(tmp_path)
-    assert "def _other(" in (tmp_path / "marketpipe" / "store.py").read_text("utf-8")
+    assert "def _other(" in (tmp_path / "marketpipe" / "verifying.py").read_text("utf-8")
     assert (tmp_path / "marketpipe" / "parts.py").is_file()
 
 

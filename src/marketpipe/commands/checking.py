@@ -114,10 +114,11 @@ def verify(
     marketpipe verify --lock marketpipe.lock
     """
     from marketpipe.terminal.integrity import print_integrity
+    from marketpipe.terminal.progress import show_steps
 
     frozen = None if lock is None else _read_lock(lock)
-    with open_store(config) as pipeline:
-        report = pipeline.verify(chosen(pipeline, symbols), start, end, lock=frozen)
+    with open_store(config) as pipeline, show_steps("verifying", "symbol") as show:
+        report = pipeline.verify(chosen(pipeline, symbols), start, end, lock=frozen, on_symbol=show)
     if is_wanted(report.ok, json):
         print_integrity(report, frozen, as_json=json)
     exit_with(report.ok)
@@ -133,9 +134,10 @@ def recover(
     The old state file is kept under another name. Exit code 1 if any stored file is damaged.
     """
     from marketpipe.terminal.integrity import print_recovery
+    from marketpipe.terminal.progress import show_steps
 
-    with open_store(config) as pipeline:
-        report = pipeline.recover(force=force)
+    with open_store(config) as pipeline, show_steps("recovering", "symbol") as show:
+        report = pipeline.recover(force=force, on_symbol=show)
     if is_wanted(report.ok, json):
         print_recovery(report, as_json=json)
     exit_with(report.ok)

@@ -53,8 +53,10 @@ def copy(
     marketpipe copy marketpipe.yaml cluster.yaml
     """
     from marketpipe.store_copying import copy_store
+    from marketpipe.terminal.progress import show_steps
     from marketpipe.terminal.upkeep import print_copy
 
-    report = copy_store(source, target)
+    with show_steps("copying", "file") as show:
+        report = copy_store(source, target, on_file=show)
     if is_wanted(True, json):
         print_copy(report, as_json=json)

@@ -89,6 +89,7 @@ def show_steps(activity: str, unit: str) -> Iterator[Callable[[int, int], None]]
         console = Console(stderr=True)
         if console.is_terminal and not verbosity().verbose:
             with progress_bar(console) as show:
+                show(counts)
                 yield partial(step, show=show)
             return
     yield partial(step, show=ProgressLines(err, first_after=SECONDS_BETWEEN_LINES).show)

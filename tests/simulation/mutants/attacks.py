@@ -264,9 +264,9 @@ ATTACKS: Final = (
     Mutant(
         "verify of nothing is well",
         change(
-            "store.py",
-            "        if not report.files and not report.problems:\n            raise ConfigurationError(",
-            "        if report.files < 0:\n            raise ConfigurationError(",
+            "verifying.py",
+            "    if not report.files and not report.problems:\n        raise ConfigurationError(",
+            "    if report.files < 0:\n        raise ConfigurationError(",
         ),
         ("verify",),
         told("""

@@ -148,6 +148,7 @@ def test_months_are_counted_in_their_own_unit_and_what_takes_five_seconds_writes
     clock, written = FakeClock(), list[str]()
     counts = RunCounts(clock.monotonic, activity="compacting", unit="month")
     lines = ProgressLines(written.append, clock.monotonic, first_after=5.0)
+    assert progress_line(counts, 60).plain == "compacting"
     for done in range(3):
         counts.step(done, 4)
         lines.show(counts)

@@ -38,6 +38,8 @@ CONFIRMING_READINGS: Final = 2
 FROZEN_PATHS: Final = tuple(f"{area}/" for area in FROZEN)
 BeingWritten = Callable[[Collection[SymbolDay]], frozenset[SymbolDay]]
 """Returns those of the symbol-days that an ingestion is writing now: their files may be newer than their records."""
+OnSymbol = Callable[[int, int], None]
+"""Called with the number of symbols that are done, and of all."""
 
 
 class IntegrityChecker:
@@ -57,21 +59,30 @@ class IntegrityChecker:
         self._files, self._register, self._identity, self._being_written = files, register, identity, being_written
         self._recorded = recorded
 
-    def check(self, symbols: Iterable[Symbol] | None, first: TradingDate, last: TradingDate) -> IntegrityReport:
+    def check(
+        self,
+        symbols: Iterable[Symbol] | None,
+        first: TradingDate,
+        last: TradingDate,
+        on_symbol: OnSymbol = lambda _, __: None,
+    ) -> IntegrityReport:
         """Check the files between the dates, both inclusive. ``symbols`` is None for all, and for foreign files.
 
         Damaged days whose files have the recorded mark are marked as failed in the register. Damaged aggregates and
-        read copies lose their fingerprint: nothing else would notice them.
+        read copies lose their fingerprint: nothing else would notice them. ``on_symbol`` is called before the first
+        symbol and after each.
         """
-        chosen = self._files.symbols() | self._register.symbols() if symbols is None else symbols
+        chosen = sorted(self._files.symbols() | self._register.symbols() if symbols is None else symbols)
+        on_symbol(0, len(chosen))
         counts = IntegrityCounts()
         counts.problems += map(_stray, self._files.strays() if symbols is None else ())
-        for symbol in sorted(chosen):
+        for done, symbol in enumerate(chosen, 1):
             try:
                 self._check(symbol, first, last, counts)
             except StorageError as error:  # of one symbol: the others are checked all the same
                 reason = f"{error}. Other files of {symbol} may not have been checked"
                 counts.problems.append(IntegrityProblem(f"{StoreArea.DATA}/symbol={symbol}", Damage.UNREADABLE, reason))
+            on_symbol(done, len(chosen))
         if self._recorded is not None:
             self._recorded.note_leftovers(each.path for each in counts.problems if each.damage is Damage.LEFTOVER)
         return evolve(counts.report(), identity=self._identity)

@@ -29,18 +29,29 @@ ONLY_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CL
 Files = Iterable[NewPackedFile]
 
 
-def files_on_disk(disk: Disk, areas: Mapping[str, str]) -> Iterator[NewPackedFile]:
-    """Yield all files of the areas, given by their paths, but for temporary ones. Raises ``StorageError``."""
-    for place, area in areas.items():
+def files_on_disk(disk: Disk, areas: Mapping[str, str]) -> tuple[int, Iterator[NewPackedFile]]:
+    """Return how many files the areas, given by their paths, have, and what yields them, but for temporary ones.
+
+    Raises ``StorageError``, and so does the iterator.
+    """
+    return sum(1 for _ in _paths(disk, areas)), _read_from_disk(disk, areas)
+
+
+def _read_from_disk(disk: Disk, areas: Mapping[str, str]) -> Iterator[NewPackedFile]:
+    for place, path in _paths(disk, areas):
+        try:
+            modified_ns, content = disk.stat(path).st_mtime_ns, read_bytes(disk, path)
+        except OSError as error:
+            raise StorageError(f"{path} cannot be read: {error.strerror}; see 'marketpipe verify'") from error
+        yield NewPackedFile(areas[place] + path[len(place) :], content, modified_ns)
+
+
+def _paths(disk: Disk, areas: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the place of an area and the path of a file of it, in the same order each time."""
+    for place in areas:
         for folder, folders, names in walk(disk, place, _refuse(place)):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for name in sorted(name for name in names if not name.startswith(".")):
-                path = f"{folder}/{name}"
-                try:
-                    modified_ns, content = disk.stat(path).st_mtime_ns, read_bytes(disk, path)
-                except OSError as error:
-                    raise StorageError(f"{path} cannot be read: {error.strerror}; see 'marketpipe verify'") from error
-                yield NewPackedFile(area + path[len(place) :], content, modified_ns)
+            yield from ((place, f"{folder}/{name}") for name in sorted(names) if not name.startswith("."))
 
 
 def has_files(disk: Disk, areas: Mapping[str, str]) -> bool:
@@ -67,9 +78,18 @@ def _refuse(place: str) -> Callable[[OSError], object]:
     return refused
 
 
-def files_of_a_bucket(catalog: FileCatalog, store: ObjectStore, areas: Mapping[str, str]) -> Iterator[NewPackedFile]:
-    """Yield all files of the areas; those that are close to one another in an object come by one request."""
+def files_of_a_bucket(
+    catalog: FileCatalog, store: ObjectStore, areas: Mapping[str, str]
+) -> tuple[int, Iterator[NewPackedFile]]:
+    """Return how many files the areas have, and what yields them.
+
+    Those that are close to one another in an object come by one request.
+    """
     files = [*chain.from_iterable(all_files(catalog, area, 1) for area in areas.values())]
+    return len(files), _read_from_objects(store, files)
+
+
+def _read_from_objects(store: ObjectStore, files: Sequence[PlacedFile]) -> Iterator[NewPackedFile]:
     yield from (NewPackedFile(f.path, f.content or b"", f.modified_ns) for f in files if not f.object or not f.size)
     for together in ranges_of(file for file in files if file.object and file.size):
         for file, content in together.read(store):
