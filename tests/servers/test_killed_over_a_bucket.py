@@ -21,8 +21,8 @@ from tests.support.s3_servers import S3Server
 
 KILLS = int(os.environ.get("MARKETPIPE_BUCKET_KILLS", "12"))
 KILLS_OF_A_STORE = 4
-MOST_MOMENTS, MOST_SECONDS = 1600, 2.0
-"""As long as the ingestion of an empty store lasts: its first 400 moments are before the first bars are put."""
+MOST_MOMENTS, MOST_SECONDS = 60, 2.0
+"""As long as the ingestion of an empty store lasts: its first 15 moments are before the first bars are put."""
 NOW = ("gc", "--grace", "0s", "--alone", "--quiet")
 
 

@@ -1,14 +1,18 @@
 """python -m tests.support.dying_cli: a server of ``json_server`` whose forks may be killed.
 
 A request has ``words``, ``cwd``, ``die_at``, the number of the moment at which the process kills itself with SIGKILL
-(None: never), and ``die_after``, the seconds after which it is killed from outside. There is a moment before and one
-after every call that changes something on the disk. The response has the exit ``code``.
+(None: never), and ``die_after``, the seconds after which it is killed from outside. The response has the exit ``code``.
+
+There is a moment after every call that changes what the next process finds on the disk, and one inside of every
+transaction. Between two of them nothing changes that outlives the process: neither reading, nor syncing, nor what is
+written in a transaction that is still open.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import sys
 import threading
 from collections.abc import Mapping
@@ -18,10 +22,8 @@ from typing import Any
 from tests.support.forked_cli import run_forked, warm_up
 from tests.support.json_server import serve
 
-CHANGES = {
-    "posix": {"write", "fsync", "replace", "rename", "link", "unlink", "utime", "mkdir", "rmdir"},
-    None: {"execute", "executemany"},
-}
+CHANGES = {"write", "replace", "rename", "link", "unlink", "utime", "mkdir", "rmdir"}
+STATEMENTS = {"execute", "executemany"}
 EXCHANGE = "exchange_folders"
 """The name of our function whose system call is one of ctypes, which no profiler sees."""
 
@@ -31,19 +33,38 @@ class Death:
 
     def __init__(self, moment: int) -> None:
         self._left, self._lock = moment, threading.Lock()
+        self._before = threading.local()
 
     def watch(self) -> None:
         threading.setprofile(self._see)
         sys.setprofile(self._see)
 
     def _see(self, frame: FrameType, event: str, function: Any) -> None:
-        exchanges = event in ("call", "return") and frame.f_code.co_name == EXCHANGE
-        called = event in ("c_call", "c_return") and function.__name__ in CHANGES.get(function.__module__, ())
-        if exchanges or called:
+        if event == "return":
+            is_moment = frame.f_code.co_name == EXCHANGE
+        elif event == "c_return" and function.__module__ == "posix":
+            is_moment = function.__name__ in CHANGES
+        elif event in ("c_call", "c_return") and function.__name__ in STATEMENTS:
+            is_moment = self._begins_ends_or_changes(event, getattr(function, "__self__", None))
+        else:
+            return
+        if is_moment:
             with self._lock:
                 self._left -= 1
                 if not self._left:
                     os.kill(os.getpid(), signal.SIGKILL)
+
+    def _begins_ends_or_changes(self, event: str, owner: Any) -> bool:
+        """Return whether a statement has begun or ended a transaction, or changed something outside of one."""
+        connection = owner.connection if isinstance(owner, sqlite3.Cursor) else owner
+        if not isinstance(connection, sqlite3.Connection):
+            return False
+        found = connection.in_transaction, connection.total_changes
+        if event == "c_call":
+            self._before.found = found
+            return False
+        (was_open, before), (is_open, changes) = self._before.found, found
+        return was_open != is_open or (not is_open and before != changes)
 
 
 def answer(asked: Mapping[str, Any]) -> Mapping[str, Any]:
