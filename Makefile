@@ -17,6 +17,7 @@ export HYPOTHESIS_NO_PLUGINS := 1
 # have their files in memory.
 THOROUGH := MARKETPIPE_KILL_STRIDE=1 MARKETPIPE_FULL_STRIDE=1 MARKETPIPE_ALL_EXAMPLES=1
 # Those that try some of many: they import what thins them (tests/support/examples.py, or what is made with it), or Hypothesis.
+# Of their tests those are run that 'make test' does not run alike.
 THINNED := ^from (tests\.support\.(examples|nasty)|hypothesis) import|^from tests\.simulation\.disk\.failing import .*failures|^[A-Z]+ = .*MARKETPIPE_(KILL|FULL)_STRIDE
 # And those of what depends on the file system.
 ON_THE_DISK := tests/unit/storage/infrastructure/publishing tests/unit/shared_kernel/infrastructure/machine \
@@ -39,7 +40,7 @@ help:
 	@echo "make demo    install, ingest synthetic bars without keys or network, aggregate and show them"
 	@echo "make test    install, then run every test, lint, type check and architecture contract"
 	@echo "make test-servers   install servers (600 MB), then run the tests with real ones: PostgreSQL, SeaweedFS, moto, rclone, Dask, a browser"
-	@echo "make test-thoroughly   let every write fail and die at every moment, with all examples; 'make test' tries some (about 15 minutes)"
+	@echo "make test-thoroughly   let every write fail and die at every moment, with all examples; 'make test' tries some (about 10 minutes)"
 	@echo "make simulate MINUTES=10   run the whole product in simulated worlds of fresh seeds, which are printed; see docs/explanation/simulation.md"
 	@echo "make mutants  take one promise out of the product after another, and see whether the simulated world finds it again"
 	@echo "make coverage-of-promises   run the tests that have to reach each branch of the writer, the versions, the leases and the coverage rules"
@@ -97,7 +98,7 @@ test-servers: $(VENV)/.installed-servers
 		tests/servers tests/contract tests/integration/test_report_in_a_browser.py
 
 test-thoroughly: $(VENV)/.installed-dev
-	$(THOROUGH) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(THOROUGH_TESTS)
+	$(THOROUGH) MARKETPIPE_ON_THE_DISK='$(ON_THE_DISK)' $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(THOROUGH_TESTS)
 
 simulate: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.simulation --minutes $(MINUTES) --jobs $(JOBS) $(SEEDS)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.architecture.breaches import BREACHES, Breach
 from tests.architecture.linting import SOURCES, contracts, copy_of_the_package, lint
-from tests.support.examples import ALL, some
+from tests.support.examples import ALL, some, tries_more
 
 CONTEXTS: Final = ("ingestion", "integration", "validation", "storage")
 PURE_PACKAGES: Final = (
@@ -47,6 +47,7 @@ def test_an_untouched_copy_keeps_every_contract(tmp_path: Path) -> None:
     assert run.broken == set()
 
 
+@tries_more
 @pytest.mark.parametrize("breach", TRIED, ids=lambda breach: breach.name)
 def test_a_forbidden_import_breaks_its_contracts_and_no_other(breach: Breach, package: Path) -> None:
     path = package / breach.path

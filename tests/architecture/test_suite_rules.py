@@ -28,6 +28,13 @@ TRIES_SOME: Final = re.compile(
     r"|^@given\(|^[A-Z]+ = .*MARKETPIPE_(KILL|FULL)_STRIDE",
     re.MULTILINE,
 )
+TRIES_MORE_BY_ITSELF: Final = re.compile(
+    r"^from tests\.support\.examples import [^)\n]*\bALL\b"
+    r"|^from tests\.simulation\.disk\.failing import [^)]*\bfailures\b"
+    r"|^[A-Z]+ = .*MARKETPIPE_(KILL|FULL)_STRIDE",
+    re.MULTILINE,
+)
+"""What no other mark tells apart from what ``make test`` tries."""
 THIN_FOR_OTHERS: Final = {
     *("conftest.py", "simulation/disk/failing.py", "support/nasty.py"),
     "unit/storage/infrastructure/reading/conftest.py",
@@ -118,6 +125,34 @@ def test_what_tries_some_of_many_cases_tries_all_of_them_thoroughly() -> None:
     assert left_out(tests, (PROJECT / "Makefile").read_text("utf-8")) == set()
     thin = {path for path, text in modules.items() if re.search(r"^from tests\.support\.examples ", text, re.MULTILINE)}
     assert thin - tests.keys() == THIN_FOR_OTHERS
+
+
+def unmarked(tests: dict[str, str]) -> set[str]:
+    """Return the tests, by path, that try more in their own way, and have no test that is marked so."""
+    return {
+        path
+        for path, text in tests.items()
+        if TRIES_MORE_BY_ITSELF.search(text) and not re.search(r"^(@|pytestmark = )tries_more$", text, re.MULTILINE)
+    }
+
+
+def test_what_tries_more_in_its_own_way_is_marked() -> None:
+    tests = {path.relative_to(TESTS).as_posix(): path.read_text("utf-8") for path in TESTS.rglob("test_*.py")}
+    assert unmarked(tests) == set()
+
+
+@pytest.mark.parametrize("mark", ["", "@tries_more\n", "pytestmark = tries_more\n"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from tests.support.examples import ALL, some\n",
+        'STRIDE = int(os.environ["MARKETPIPE_KILL_STRIDE"])\n',
+        "from tests.simulation.disk.failing import (\n    Killed,\n    failures,\n)\n",
+    ],
+)
+def test_a_test_that_tries_more_and_does_not_say_so_is_caught(source: str, mark: str) -> None:
+    tests = {"e2e/test_a.py": source + mark, "test_b.py": "from tests.support.examples import some\n"}
+    assert unmarked(tests) == (set() if mark else {"e2e/test_a.py"})
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from tests.support.alpaca_loopback import AlpacaLoopback
 from tests.support.child_processes import PIPE, CompletedProcess, run
 from tests.support.cli_process import environment
 from tests.support.disks import CommandResult, Full, FullDiskCli
-from tests.support.examples import some, thoroughly
+from tests.support.examples import some, thoroughly, tries_more
 from tests.support.small_store import (
     ALL,
     COMPLETE_WITHOUT,
@@ -142,6 +142,7 @@ def test_a_disk_of_any_size_takes_what_fits_and_the_rest_when_it_has_grown(
     assert failures >= 3
 
 
+@tries_more
 @pytest.mark.slow
 def test_any_write_that_finds_no_room_is_made_up_for(
     cli: FullDiskCli, provider: AlpacaLoopback, whole: Path, tmp_path: Path

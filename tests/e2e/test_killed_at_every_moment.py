@@ -18,8 +18,11 @@ import pytest
 
 from marketpipe import Timestamp, load_ohlcv
 from tests.support.alpaca_loopback import AlpacaLoopback
+from tests.support.examples import tries_more
 from tests.support.killed_runs import KILLED, DyingCli
 from tests.support.small_store import DAYS, SYMBOLS, bars, configure, current, files, known, settled
+
+pytestmark = tries_more
 
 STRIDE = int(os.environ.get("MARKETPIPE_KILL_STRIDE", "64"))
 DROP_STRIDE = max(1, STRIDE // 2)

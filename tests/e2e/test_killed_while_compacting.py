@@ -15,7 +15,7 @@ import pytest
 
 from marketpipe import load_ohlcv
 from tests.support.alpaca_loopback import AlpacaLoopback
-from tests.support.examples import thoroughly
+from tests.support.examples import thoroughly, tries_more
 from tests.support.killed_runs import KILLED, DyingCli
 from tests.support.small_store import DAYS, SYMBOLS, bars, configure, known
 from tests.support.store_on_disk import tree
@@ -47,6 +47,7 @@ def check(cli: DyingCli, folder: Path, old: Path, moment: int) -> None:
     assert cli.run(folder, "verify") == 0, (moment, (folder / "output.txt").read_text())
 
 
+@tries_more
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [COMPACT, UNDO], ids=["compact", "undo"])
 def test_a_compaction_killed_at_any_moment_ends_with_the_next_one(

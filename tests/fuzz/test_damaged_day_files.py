@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from marketpipe import MarketPipeError, Pipeline
 from marketpipe.testing import bar
-from tests.support.examples import ALL
+from tests.support.examples import ALL, tries_more
 from tests.support.in_process_cli import within
 from tests.support.nasty import Edit, damaged, damages, fuzzed
 from tests.support.pipeline_ring import TUESDAY, WEDNESDAY, config, contents, minutes, pipeline
@@ -156,6 +156,7 @@ def test_damage_to_other_files_is_named_and_touches_no_day_file(
         assert stored_bars(work) == stored_bars(whole)
 
 
+@tries_more
 def test_hostile_files_are_errors_until_they_are_repaired(work: Path, whole: Path) -> None:
     turn = cycle(sorted(READS))
     for content in hostile((whole / DAY).read_bytes())[:: 1 if ALL else 3]:

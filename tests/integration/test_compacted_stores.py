@@ -28,7 +28,7 @@ from marketpipe.storage.domain.integrity import Damage
 from marketpipe.testing import FakeClock
 from tests.support.builders import day
 from tests.support.cli_process import marketpipe
-from tests.support.examples import ALL
+from tests.support.examples import ALL, tries_more
 from tests.support.pipeline_ring import config, minutes, pipeline
 from tests.support.scripted_provider import Row, ScriptedProvider
 from tests.support.store_on_disk import tree
@@ -294,6 +294,7 @@ def made_busy(made: Pipeline) -> Iterator[None]:
         yield
 
 
+@tries_more
 @pytest.mark.slow
 def test_readers_beside_compactions_always_see_all_bars_once(tmp_path: Path) -> None:
     settings, provider = config(tmp_path, SYMBOLS, DAYS[0], DAYS[-1], timeframes=["5m"]), ScriptedProvider(bars())

@@ -17,7 +17,7 @@ from marketpipe.testing import Response
 from marketpipe.worker_pool import IMPORTED_BEFORE_FORKING
 from tests.support.alpaca_loopback import AlpacaLoopback, record
 from tests.support.child_processes import Popen, run, start, wait_until
-from tests.support.examples import ALL
+from tests.support.examples import ALL, tries_more
 from tests.support.run_environment import environment
 
 pytestmark = [
@@ -74,6 +74,7 @@ def test_everything_ends_if_the_parent_is_killed_while_workers_validate_and_writ
     _kill_and_wait(process)
 
 
+@tries_more
 @pytest.mark.parametrize(("processes", "later"), [*([(2, 0.0), (3, 0.3)] if ALL else []), (4, 0.0)])
 def test_everything_ends_if_the_parent_is_killed_while_its_workers_start(
     tmp_path: Path, processes: int, later: float

@@ -8,7 +8,7 @@ import pytest
 
 from marketpipe.shared_kernel.domain.symbol import Outcome
 from tests.support.alpaca_loopback import AlpacaLoopback
-from tests.support.examples import ALL, some
+from tests.support.examples import ALL, some, tries_more
 from tests.support.pipeline_ring import contents
 from tests.support.provider_faults import (
     BROKEN,
@@ -61,6 +61,7 @@ def test_a_provider_that_hangs_at_half_of_all_requests_changes_no_byte(
     assert faults.done["hang"] > 3
 
 
+@tries_more
 @pytest.mark.parametrize("seed", range(4 if ALL else 1))
 def test_all_kinds_of_failure_together_at_half_of_all_requests_change_no_byte(
     tmp_path: Path, seed: int, undisturbed: dict[str, str]
@@ -74,6 +75,7 @@ def test_all_kinds_of_failure_together_at_half_of_all_requests_change_no_byte(
     assert len(faults.done) > 3  # kinds
 
 
+@tries_more
 @pytest.mark.parametrize("seed", range(2 if ALL else 1))
 def test_failures_at_nine_of_ten_requests_end_in_correct_bars_or_in_named_days(
     tmp_path: Path, seed: int, undisturbed: dict[str, str]

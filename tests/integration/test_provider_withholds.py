@@ -11,7 +11,7 @@ import pytest
 from marketpipe.shared_kernel.domain.symbol import Outcome
 from marketpipe.testing import Response
 from tests.support.alpaca_loopback import AlpacaLoopback
-from tests.support.examples import ALL
+from tests.support.examples import ALL, tries_more
 from tests.support.pipeline_ring import contents
 from tests.support.provider_faults import (
     DATES,
@@ -39,6 +39,7 @@ def two_weeks_of_three(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@tries_more
 @pytest.mark.parametrize(
     ("kinds", "seed"), [*((("null",), seed) for seed in ((0, 1, 4, 5) if ALL else (0,))), (MIXED, 13)], ids=str
 )

@@ -20,7 +20,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from marketpipe import Pipeline, PipelineConfig, load_ohlcv
-from tests.support.examples import ALL, some
+from tests.support.examples import ALL, some, tries_more
 from tests.support.pipeline_ring import FRIDAY, THURSDAY, TUESDAY, WEDNESDAY, config, minutes, pipeline
 from tests.support.scripted_provider import Row, ScriptedProvider
 
@@ -131,6 +131,7 @@ def _pipeline(settings: PipelineConfig, provider: ScriptedProvider) -> Pipeline:
     return Pipeline(settings, registry=CollectorRegistry(), market_data_provider=provider)
 
 
+@tries_more
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("write", "readers", "versions"), some([(_restate, READERS, {FIRST, RESTATED}), (_add, BESIDE_NEW_DAYS, {FIRST})])

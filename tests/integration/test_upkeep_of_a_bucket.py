@@ -19,7 +19,7 @@ from marketpipe.storage.infrastructure.objects.object_store import PACKS, Object
 from marketpipe.storage.infrastructure.objects.obstore_objects import ObstoreObjects
 from marketpipe.testing import FakeClock, sessions
 from tests.support.bucket_stores import answers, bucket_config, in_folders, over
-from tests.support.examples import some
+from tests.support.examples import some_params
 from tests.support.pipeline_ring import config, minutes, pipeline
 from tests.support.scripted_provider import ScriptedProvider
 
@@ -252,7 +252,7 @@ def test_a_new_state_is_not_begun_over_the_objects_of_one_that_was_lost(kept: Ke
     assert kept.keys() == before
 
 
-@pytest.fixture(params=some(["an old snapshot", "no snapshot", "a snapshot", "everything collected"]))
+@pytest.fixture(params=some_params(["an old snapshot", "no snapshot", "a snapshot", "everything collected"]))
 def swept(kept: Kept, request: pytest.FixtureRequest) -> Kept:
     if request.param == "an old snapshot":
         kept = Kept(kept.root / "other")

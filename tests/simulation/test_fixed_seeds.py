@@ -13,7 +13,9 @@ import pytest
 from tests.simulation.__main__ import FIXED
 from tests.simulation.real_files import removed_with_the_child
 from tests.support import child_processes
-from tests.support.examples import ALL
+from tests.support.examples import ALL, tries_more
+
+pytestmark = tries_more
 
 STORIES: Final = sorted(Path(__file__).with_name("stories").glob("*.json"))[:: 1 if ALL else 12]
 """Each was found by a world, and is named after its bug. ``make test-thoroughly`` replays all of them."""

@@ -26,7 +26,7 @@ from tests.simulation.simulated_machine import machine_of
 from tests.simulation.story import Fault
 from tests.simulation.traits import DiskTraits
 from tests.support.builders import day
-from tests.support.examples import ALL
+from tests.support.examples import ALL, tries_more
 
 START: Final = Timestamp.parse("2024-03-04T12:00:00Z")
 STATE: Final = Path(PLACE) / "state.sqlite"
@@ -156,6 +156,7 @@ def faults_of(calls: Mapping[str, int]) -> Iterator[Fault]:
                 yield Fault(kind, call, nth)
 
 
+@tries_more
 def test_whatever_fails_the_next_process_has_all_days_at_once() -> None:
     wrong, happened = list[str](), Counter[str]()
     for fault in faults_of(calls_of_a_holder()):
@@ -173,6 +174,7 @@ def test_whatever_fails_the_next_process_has_all_days_at_once() -> None:
     assert min(happened.values()) >= 3
 
 
+@tries_more
 @pytest.mark.parametrize("seed", range(12 if ALL else 4))
 def test_two_processes_never_have_one_day_whichever_dies_when(seed: int) -> None:
     calls = sorted(calls_of_a_holder(seed).items())

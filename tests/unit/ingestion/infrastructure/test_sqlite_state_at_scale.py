@@ -15,7 +15,9 @@ from marketpipe.shared_kernel.domain.symbol import Outcome, Symbol, SymbolDay, S
 from marketpipe.shared_kernel.domain.timestamp import Timestamp
 from marketpipe.shared_kernel.domain.trading_date import SessionHours, TradedMinutes, TradingDate
 from marketpipe.shared_kernel.events import StoredSymbolDay
-from tests.support.examples import ALL
+from tests.support.examples import ALL, tries_more
+
+pytestmark = tries_more
 
 NOW = Timestamp.parse("2025-06-02T12:00:00Z")
 COUNT = 400 if ALL else 120

@@ -43,7 +43,7 @@ from tests.simulation.disk.model import PLACE, ModelledDisk
 from tests.simulation.traits import DiskTraits
 from tests.support.bar_stores import at
 from tests.support.builders import columnar, day
-from tests.support.examples import ALL
+from tests.support.examples import ALL, tries_more
 from tests.support.store_on_disk import NothingRecorded, StoreOnDisk
 
 NOT_MODELLED: Final = {"setxattr", "removexattr"}
@@ -395,6 +395,7 @@ def codes(place: Place) -> tuple[int, ...]:
     return CODES if ALL else CODES[place.line % len(CODES) :][:1]
 
 
+@tries_more
 @pytest.mark.parametrize("place", sorted(scenes_by_place()), ids=str)
 def test_a_call_that_fails_once_loses_nothing(place: Place) -> None:
     scenarios = scenes_by_place()[place]

@@ -20,7 +20,9 @@ from marketpipe.storage.infrastructure.publishing.temporary_files import tempora
 from tests.simulation.disk.failing import FailingProcess, Killed, Place, failures, places_in
 from tests.simulation.disk.model import PLACE, ModelledDisk
 from tests.simulation.traits import DiskTraits
-from tests.support.examples import ALL
+from tests.support.examples import ALL, tries_more
+
+pytestmark = tries_more
 
 ROOT: Final = Path(PLACE) / "store"
 JANUARY, FEBRUARY, REVISIONS = ROOT / "AAPL" / "01", ROOT / "AAPL" / "02", ROOT / "revisions"

@@ -26,7 +26,10 @@ from tests.simulation.oracle.files import StoreFiles
 from tests.simulation.traits import DiskTraits
 from tests.support.bar_stores import at
 from tests.support.builders import day
+from tests.support.examples import tries_more
 from tests.support.store_on_disk import IDENTITY, StoreOnDisk, recorded_as_stored
+
+pytestmark = tries_more
 
 ROOT: Final = Path(PLACE) / "store"
 JANUARY: Final = MonthPartition(Symbol("AAPL"), 2024, 1)

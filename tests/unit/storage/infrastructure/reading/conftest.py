@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.answered_queries import AnsweredQuery, QueryOfDuckDBAlone, made, queries_of
-from tests.support.examples import some
+from tests.support.examples import some_params
 
 
-@pytest.fixture(scope="module", params=some(["arrow", "parquet"]))
+@pytest.fixture(scope="module", params=some_params(["arrow", "parquet"]))
 def queries(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[AnsweredQuery, QueryOfDuckDBAlone]]:
