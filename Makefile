@@ -17,7 +17,7 @@ export HYPOTHESIS_NO_PLUGINS := 1
 # have their files in memory.
 THOROUGH := MARKETPIPE_KILL_STRIDE=1 MARKETPIPE_FULL_STRIDE=1 MARKETPIPE_ALL_EXAMPLES=1
 # Those that try some of many: they import what thins them (tests/support/examples.py, or what is made with it), or Hypothesis.
-# Of their tests those are run that 'make test' does not run alike.
+# Of their tests those are run that 'make test' tries in part, not at all, or in memory.
 THINNED := ^from (tests\.support\.(examples|nasty)|hypothesis) import|^from tests\.simulation\.disk\.failing import .*failures|^[A-Z]+ = .*MARKETPIPE_(KILL|FULL)_STRIDE
 # And those of what depends on the file system.
 ON_THE_DISK := tests/unit/storage/infrastructure/publishing tests/unit/shared_kernel/infrastructure/machine \

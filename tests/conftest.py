@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.child_processes import ended_with_the_test, guarded
-from tests.support.examples import ALL, is_new
+from tests.support.examples import ALL, ON_THE_DISK, is_new
 from tests.support.json_server import close_shared
 
 settings.register_profile(
@@ -53,9 +53,9 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what ``make test`` tries alike, if all is wanted."""
-    if ALL and (known := [item for item in items if not is_new(item)]):
-        config.hook.pytest_deselected(items=known)
+    """Leave out what ``make test`` tries alike, in ``make test-thoroughly``."""
+    if ALL and ON_THE_DISK:
+        config.hook.pytest_deselected(items=[item for item in items if not is_new(item)])
         items[:] = [item for item in items if is_new(item)]
 
 

@@ -119,9 +119,9 @@ class DaskCluster:
         if self.is_lost():
             return False
         try:
-            # not scheduler_info(): it returns what the client keeps, which is replaced by one without workers meanwhile
-            return bool(self.client.nthreads())
-        except OSError:
+            # not scheduler_info(): the client replaces what it keeps, every two seconds, by an answer without workers
+            return bool(self.client.nthreads(callback_timeout=SECONDS_TO_RECONNECT))
+        except (OSError, TimeoutError, AttributeError, RuntimeError):  # the last two if the client is closed meanwhile
             return True
 
     def killed(self, error: BaseException | None) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from attrs import evolve
@@ -18,7 +18,6 @@ from . import composition, place_parts, side_rings, store_locks, transfer_parts
 
 if TYPE_CHECKING:
     from marketpipe.ingestion.application.recovery import StateRecoverer
-    from marketpipe.shared_kernel.events import StoredSymbolDay
     from marketpipe.storage.application.integrity_checker import OnSymbol
 
 
@@ -82,16 +81,17 @@ def _nothing_stored(parts: Parts) -> ConfigurationError:
 def _recorded(parts: Parts, recoverer: StateRecoverer, set_aside: str | None, on_symbol: OnSymbol) -> RecoveryReport:
     files, found = composition.new_stored_files(parts), composition.stored_identity(parts).prevailing()
     symbols = sorted(files.symbols()) if found else []
-
-    def days() -> Iterator[tuple[Symbol, Iterable[StoredSymbolDay]]]:
-        on_symbol(0, len(symbols))
-        for done, symbol in enumerate(symbols, 1):
-            if found:
-                yield symbol, files.stored_days(symbol, found)
-            on_symbol(done, len(symbols))
-
+    days = ((symbol, files.stored_days(symbol, found)) for symbol in _each(symbols, on_symbol) if found)
     for path in [*files.strays(), *(path for symbol in symbols for path in files.strays_of(symbol))]:
         files.remove_leftover(path)
-    report = recoverer.recover(found, days(), set_aside)
+    report = recoverer.recover(found, days, set_aside)
     recorded = 0 if found is None else side_rings.recover_official_days(parts, symbols, found)
     return evolve(report, official_days=recorded)
+
+
+def _each(symbols: Sequence[Symbol], on_symbol: OnSymbol) -> Iterator[Symbol]:
+    """Yield the symbols; each is done when the next one is wanted."""
+    on_symbol(0, len(symbols))
+    for done, symbol in enumerate(symbols, 1):
+        yield symbol
+        on_symbol(done, len(symbols))

@@ -16,14 +16,14 @@ from . import place_parts
 
 if TYPE_CHECKING:
     from marketpipe.shared_kernel.domain.object_catalog import PlacedFile
-    from marketpipe.storage.infrastructure.bucket_upkeep.file_transfer import Written
+    from marketpipe.storage.infrastructure.bucket_upkeep.file_transfer import OnWritten, Written
     from marketpipe.storage.infrastructure.objects.object_store import ObjectStore
     from marketpipe.storage.infrastructure.objects.packs import NewPackedFile
     from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
 
 MARK_OBJECT, MARK_FILE = "copying/source", ".copied-from"
 """What names the source in a target that is not whole yet."""
-OnFile = Callable[[int, int], None]
+OnFiles = Callable[[int, int], None]
 """Called with the number of files that are done, and of all."""
 CHANGED: Final = "the store was changed while it was copied: run the same command again when nothing writes to it"
 
@@ -59,10 +59,10 @@ class _Bucket:
     def is_empty(self) -> bool:
         return next(iter(self.objects.listed()), None) is None
 
-    def write(self, files: Iterator[NewPackedFile]) -> Written:
+    def write(self, files: Iterator[NewPackedFile], on_written: OnWritten) -> Written:
         from marketpipe.storage.infrastructure.bucket_upkeep.file_transfer import IntoABucket
 
-        return IntoABucket(self.objects, self._marked()[1]).write(files)
+        return IntoABucket(self.objects, self._marked()[1]).write(files, on_written)
 
 
 @frozen
@@ -97,10 +97,11 @@ class _Folders:
 
         return not has_files(self.parts.machine.disk, place_parts.areas(self.parts))
 
-    def write(self, files: Iterator[NewPackedFile]) -> Written:
+    def write(self, files: Iterator[NewPackedFile], on_written: OnWritten) -> Written:
         from marketpipe.storage.infrastructure.bucket_upkeep.file_transfer import IntoFolders
 
-        return IntoFolders(self._files(), self.parts.machine.disk, place_parts.areas(self.parts)).write(files)
+        folders = IntoFolders(self._files(), self.parts.machine.disk, place_parts.areas(self.parts))
+        return folders.write(files, on_written)
 
     def _files(self) -> DurableFiles:
         from marketpipe.storage.infrastructure.publishing.durable_files import DurableFiles
@@ -162,13 +163,15 @@ class StoreTransfer:
                 raise ConfigurationError(f"nothing was copied: another store is being copied to {place}")
         self._version = place_parts.known_state(self.source).version()
 
-    def copy_files(self, on_file: OnFile) -> tuple[int, int, int]:
+    def copy_files(self, on_files: OnFiles) -> tuple[int, int, int]:
         """Copy all files; return how many, their bytes, and how many a copy that was killed had copied already.
 
         Those are left out. Raises ``StorageError`` and ``StateError``.
         """
-        counted = _Counted(*self._files(), on_file)
-        written = self._end.write(counted.files())
+        expected, files = self._files()
+        counted = _Counted(files)
+        on_files(0, expected)
+        written = self._end.write(counted.files(), lambda: on_files(counted.count, expected))
         self._placed = written.placed
         return counted.count, counted.size, written.already_there
 
@@ -205,17 +208,13 @@ class StoreTransfer:
 
 @define
 class _Counted:
-    """Counts files as they pass; one is done when the next one is wanted."""
+    """Counts files as they pass."""
 
-    expected: int
     given: Iterator[NewPackedFile]
-    on_file: OnFile
     count: int = 0
     size: int = 0
 
     def files(self) -> Iterator[NewPackedFile]:
-        self.on_file(0, self.expected)
         for file in self.given:
-            yield file
             self.count, self.size = self.count + 1, self.size + len(file.content)
-            self.on_file(self.count, self.expected)
+            yield file

@@ -1,4 +1,4 @@
-"""The methods of ``Store`` that prove what it has: to the last byte, and against a lock."""
+"""The methods of ``Store`` that verify every byte, and freeze what a backtest reads."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ def verify(
     ``start`` and ``end`` are trading dates, both inclusive; without arguments everything stored is read. Changes no
     bar. A damaged day whose size and time still agree with the record is marked as failed in the state, so that the
     next ``ingest`` requests it again. ``on_symbol`` is called before the first symbol and after each, with the number
-    of those that are done and of all. With a ``lock`` only the frozen files are compared, with what was frozen.
+    of those that are done and of all. With a ``lock`` only the frozen files are compared, with what was frozen, and
+    ``on_symbol`` is not called.
     """
     from marketpipe.storage.application.integrity_checker import compare_with_lock
 

@@ -82,7 +82,7 @@ def test_an_ingestion_killed_at_any_moment_resumes_to_the_same_end(cli: DyingCli
             shutil.rmtree(folder)
 
     assert code == 0
-    assert kills * STRIDE * len(HALVES) > 60, kills
+    assert moment > 110, moment
 
 
 @pytest.mark.slow
@@ -113,7 +113,7 @@ def test_an_adoption_killed_at_any_moment_ends_as_if_it_had_not_been(cli: DyingC
             shutil.rmtree(folder)
 
     assert code == 0
-    assert kills * STRIDE * len(HALVES) > 60, kills
+    assert moment > 80, moment
 
 
 @pytest.mark.slow
@@ -148,7 +148,7 @@ def test_a_drop_killed_at_any_moment_keeps_every_version_and_ends_with_the_next_
             shutil.rmtree(folder)
 
     assert code == 0
-    assert kills * DROP_STRIDE > 30, kills
+    assert moment > 50, moment
 
 
 def revised(folder: Path, root: str = "revisions") -> set[bytes]:

@@ -1,7 +1,7 @@
 """``marketpipe compact`` killed with SIGKILL after calls that change something: no bar is lost or doubled.
 
-One moment of 21 is tried by default. CI tries all of them, with MARKETPIPE_KILL_STRIDE=1 in the environment, and those
-of corrections and repairs.
+One moment of 21 is tried by default. CI tries all of them, with MARKETPIPE_KILL_STRIDE=1 in the environment, those of
+repairs, and of the many of corrections one of three.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def test_a_compaction_killed_at_any_moment_ends_with_the_next_one(
             shutil.rmtree(folder)
 
     assert code == 0
-    assert kills * STRIDE > 25, kills
+    assert moment > 30, moment
 
 
 @thoroughly
@@ -93,7 +93,7 @@ def test_a_correction_of_a_month_that_is_one_file_ends_as_if_it_had_not_been_kil
         assert cli.run(old, *COMPACT) == 0
         shutil.copytree(old, whole)
         assert cli.run(configure(whole, restated.url), *adopt) == 0
-        for moment in range(1, 100_000, STRIDE * 2):
+        for moment in range(1, 100_000, STRIDE * 3):
             folder = scratch / "killed"
             shutil.copytree(old, folder)
             configure(folder, restated.url)

@@ -3,9 +3,10 @@
 A request has ``words``, ``cwd``, ``die_at``, the number of the moment at which the process kills itself with SIGKILL
 (None: never), and ``die_after``, the seconds after which it is killed from outside. The response has the exit ``code``.
 
-There is a moment after every call that changes what the next process finds on the disk, and one inside of every
-transaction. Between two of them nothing changes that outlives the process: neither reading, nor syncing, nor what is
-written in a transaction that is still open.
+There is a moment after every call that changes what the next process finds on the disk, one before each writing, when
+the file may be new and empty, and one inside of every transaction. There is none for what outlives no process: reading,
+syncing, and what is written in a transaction that is still open. Not seen are what SQLite changes when it closes or
+makes its log, and what is put into a bucket.
 """
 
 from __future__ import annotations
@@ -22,7 +23,12 @@ from typing import Any
 from tests.support.forked_cli import run_forked, warm_up
 from tests.support.json_server import serve
 
-CHANGES = {"write", "replace", "rename", "link", "unlink", "utime", "mkdir", "rmdir"}
+WRITES = {"write", "pwrite"}
+CHANGES = {
+    *WRITES,
+    *("replace", "rename", "link", "unlink", "utime", "mkdir", "rmdir", "truncate", "ftruncate"),
+    *("chmod", "fchmod", "chown", "fchown", "setxattr", "removexattr"),
+}
 STATEMENTS = {"execute", "executemany"}
 EXCHANGE = "exchange_folders"
 """The name of our function whose system call is one of ctypes, which no profiler sees."""
@@ -42,8 +48,8 @@ class Death:
     def _see(self, frame: FrameType, event: str, function: Any) -> None:
         if event == "return":
             is_moment = frame.f_code.co_name == EXCHANGE
-        elif event == "c_return" and function.__module__ == "posix":
-            is_moment = function.__name__ in CHANGES
+        elif event in ("c_call", "c_return") and function.__module__ == "posix":
+            is_moment = function.__name__ in (CHANGES if event == "c_return" else WRITES)
         elif event in ("c_call", "c_return") and function.__name__ in STATEMENTS:
             is_moment = self._begins_ends_or_changes(event, getattr(function, "__self__", None))
         else:

@@ -48,9 +48,9 @@ def some(cases: Iterable[Case]) -> Some[Case]:
 
 
 def some_params(cases: Iterable[Case]) -> list[object]:
-    """Return the same for a fixture."""
-    left_out = [pytest.param(case, marks=tries_more) if number % CASES else case for number, case in enumerate(cases)]
-    return left_out[:: 1 if ALL else CASES]
+    """Return the ``params`` of a fixture that tries each if all are wanted."""
+    marked = [pytest.param(case, marks=tries_more) if number % CASES else case for number, case in enumerate(cases)]
+    return marked[:: 1 if ALL else CASES]
 
 
 def is_new(item: pytest.Item) -> bool:
@@ -66,8 +66,9 @@ def is_new(item: pytest.Item) -> bool:
 
 def _left_out(item: pytest.Item, mark: pytest.Mark) -> bool:
     names, cases = mark.args[:2] if len(mark.args) > 1 else ("", ())
-    if not isinstance(cases, Some):
+    if not isinstance(cases, Some) or not cases:
         return False
-    first = (names if isinstance(names, str) else names[0]).split(",")[0].strip()
     assert isinstance(item, pytest.Function)
-    return item.callspec.indices[first] % CASES != 0
+    values = item.callspec.params
+    case = tuple(values[name.strip()] for name in (names.split(",") if isinstance(names, str) else names))
+    return (case if len(case) > 1 else case[0]) not in cases[::CASES]

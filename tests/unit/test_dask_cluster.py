@@ -65,14 +65,15 @@ def test_a_client_that_cannot_be_opened_is_closed_at_once() -> None:
 class SilentClient:
     """Its scheduler does not answer."""
 
-    def __init__(self, status: str) -> None:
-        self.status = status
+    def __init__(self, status: str, error: Exception) -> None:
+        self.status, self.error = status, error
 
-    def nthreads(self) -> dict[str, int]:
-        raise OSError("Timed out trying to connect")
+    def nthreads(self, **_: object) -> dict[str, int]:
+        raise self.error
 
 
 @pytest.mark.parametrize(("status", "has_workers"), [("connecting", True), ("closing", False), ("closed", False)])
-def test_workers_are_given_up_only_if_their_scheduler_is_gone(status: str, has_workers: bool) -> None:
+@pytest.mark.parametrize("error", [OSError(), TimeoutError(), AttributeError(), RuntimeError()], ids=repr)
+def test_workers_are_given_up_only_if_their_scheduler_is_gone(status: str, error: Exception, has_workers: bool) -> None:
     with ThreadPoolExecutor(1) as threads:
-        assert DaskCluster(SilentClient(status), threads).has_workers() is has_workers
+        assert DaskCluster(SilentClient(status, error), threads).has_workers() is has_workers

@@ -57,6 +57,6 @@ def copy(
     from marketpipe.terminal.upkeep import print_copy
 
     with show_steps("copying", "file") as show:
-        report = copy_store(source, target, on_file=show)
+        report = copy_store(source, target, on_files=show)
     if is_wanted(True, json):
         print_copy(report, as_json=json)

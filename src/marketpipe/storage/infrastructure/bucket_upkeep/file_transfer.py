@@ -27,6 +27,8 @@ NAME_DIGITS: Final = 32
 """As many hexadecimal digits as the names of other objects have."""
 ONLY_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 Files = Iterable[NewPackedFile]
+OnWritten = Callable[[], None]
+"""Called when what was read so far is written."""
 
 
 def files_on_disk(disk: Disk, areas: Mapping[str, str]) -> tuple[int, Iterator[NewPackedFile]]:
@@ -112,9 +114,9 @@ class IntoFolders:
     disk: Disk
     areas: Mapping[str, str]
 
-    def write(self, files: Files) -> Written:
+    def write(self, files: Files, on_written: OnWritten = lambda: None) -> Written:
         places, already_there = {area: place for place, area in self.areas.items()}, 0
-        for some in _together(files):
+        for some in _together(files, on_written):
             with self.files.group() as group:
                 for file in some:
                     area, _, rest = file.path.partition("/")
@@ -144,10 +146,10 @@ class IntoABucket:
     store: ObjectStore
     moment_ns: int
 
-    def write(self, files: Files) -> Written:
+    def write(self, files: Files, on_written: OnWritten = lambda: None) -> Written:
         there = {pack.key: pack.size for pack in packs_in(self.store)}
         placed, already_there = list[PlacedFile](), 0
-        for some in _together(files):
+        for some in _together(files, on_written):
             lines = [file for file in some if file.path.endswith(LINES) or not file.content]
             inline = [PlacedFile.inline(file.path, file.content, file.modified_ns) for file in lines]
             others = [file for file in some if file.content and not file.path.endswith(LINES)]
@@ -161,13 +163,16 @@ class IntoABucket:
         return Written(placed, already_there)
 
 
-def _together(files: Files) -> Iterator[list[NewPackedFile]]:
+def _together(files: Files, on_written: OnWritten) -> Iterator[list[NewPackedFile]]:
+    """Yield groups; each is written when the next one is wanted."""
     some, size = list[NewPackedFile](), 0
     for file in files:
         some.append(file)
         size += len(file.content)
         if size >= MOST_BYTES:
             yield some
+            on_written()
             some, size = [], 0
     if some:
         yield some
+        on_written()

@@ -18,8 +18,7 @@ from marketpipe.storage.infrastructure.reading.needed_bars import ALL, NeededBar
 from marketpipe.storage.infrastructure.reading.syntax_tree import Tree
 from marketpipe.testing import bar
 from tests.support.builders import CALENDAR, day
-from tests.support.examples import examples
-from tests.support.examples import some as some_cases
+from tests.support.examples import examples, some_params
 from tests.support.parsed_queries import parsed
 from tests.support.store_on_disk import StoreOnDisk
 
@@ -135,7 +134,7 @@ class UnrestrictedQuery(DuckDBQuery):
         return {}
 
 
-@pytest.fixture(scope="module", params=some_cases(["arrow", "none"]))
+@pytest.fixture(scope="module", params=some_params(["arrow", "none"]))
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> StoreOnDisk:
     store = StoreOnDisk(tmp_path_factory.mktemp("store"))
     for number, symbol in enumerate(SYMBOLS):
