@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Final
@@ -9,7 +10,6 @@ from typing import Final
 from tests.architecture.linting import PROJECT
 from tests.support.child_processes import run
 from tests.support.examples import thoroughly
-from tests.support.run_environment import environment
 
 MODULE: Final = """
 import pytest
@@ -44,6 +44,7 @@ def test_by_itself(): ...
 @given(st.integers())
 def test_drawn(number): ...
 """
+CHOOSING: Final = ("MARKETPIPE_ALL_EXAMPLES", "MARKETPIPE_ON_THE_DISK")
 AGAIN: Final = {"test_by_itself", "test_drawn"}
 """They try more when they are run again."""
 
@@ -51,7 +52,8 @@ AGAIN: Final = {"test_by_itself", "test_drawn"}
 def collected(module: Path, **variables: str) -> set[str]:
     words = ["-m", "pytest", "--collect-only", "-p", "tests.conftest", "-p", "no:cacheprovider"]
     place = ["-c", str(PROJECT / "pyproject.toml"), "--rootdir", str(module.parent), str(module)]
-    ended = run([sys.executable, *words, *place], cwd=PROJECT, env=environment(variables), check=True)
+    inherited = {name: value for name, value in os.environ.items() if name not in CHOOSING}
+    ended = run([sys.executable, *words, *place], cwd=PROJECT, env={**inherited, **variables}, check=True)
     return {line.partition("::")[2] for line in ended.stdout.splitlines() if "::" in line}
 
 
