@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from attrs import evolve
 
 from marketpipe.shared_kernel.domain.errors import StorageError
@@ -303,6 +304,19 @@ def test_nobody_misses_a_lost_file_of_a_symbol_that_was_dropped_since() -> None:
     assert unnamed_after_a_drop_of("BBB") == [f"{data_path(DAY)} is damaged, and verify does not name it"]
     assert unnamed_after_a_drop_of("AAA") == []
     assert unnamed_after_a_drop_of("AAA", "killed") == []
+
+
+@pytest.mark.parametrize(("ended", "is_missed"), [("returned", True), ("raised", False), ("killed", False)])
+def test_nobody_misses_a_file_that_is_lost_after_a_recovery_that_did_not_come_to_its_end(
+    ended: str, is_missed: bool
+) -> None:
+    memory, sound = Memory(), stored({DAY: WHOLE})
+    memory.take_over(seen(step(), Ledger(), NO_FILES, sound, memory), 0)
+    recovered = Outcome(Step(2, str(EVENING), "recover force", {}), ended, EVENING, EVENING, "p1")
+    memory.take_over(seen(recovered, Ledger(), sound, sound, memory), 0)
+    memory.note_damage(seen(step("folder moved", "happened"), Ledger(), sound, NO_FILES, memory))
+    missed = [f"{data_path(DAY)} is damaged, and verify does not name it"]
+    assert broken(integrity.verify(IntegrityReport(1, 1, ()), memory)) == missed * is_missed
 
 
 def test_nobody_misses_a_lost_official_day_that_the_provider_has_no_more() -> None:

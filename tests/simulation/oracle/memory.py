@@ -292,6 +292,8 @@ class Memory:
             self.proven.difference_update(changed)
         if "power loss" in kinds or any(kind.startswith("recover") for kind in kinds):
             self.proven = {path for path in self.proven if path.startswith("data/") and path not in self.damage}
+        if any(each.step.kind.startswith("recover") and each.ended != "returned" for each in seen.outcome.all()):
+            self.proven.clear()  # the former records are set aside, and the new ones are not whole
         refreshed = any(report.aggregates.ok for report in seen.reports()) and went_well and not seen.outcome.beside
         step = seen.outcome.step
         is_of_all = step.kind in REFRESHING and "symbols" not in step.what
